@@ -1,0 +1,47 @@
+"""What the portal keeps about customers."""
+
+from .customers import SOON, Customer, CustomerQuerySet, Favourite, Label, ListAnchor, Snapshot, Visit
+from .gdap import (
+    GdapAssignment,
+    GdapChange,
+    GdapGrant,
+    GdapRead,
+    GdapRelationship,
+    GdapState,
+    GdapSync,
+    SecurityGroup,
+)
+from .matches import MatchDecision, MatchSuggestion, Reason
+from .sources import LEASE, Source, SourceRow, StagedRow, SyncRun, avepoint_row
+from .upstreams import GRAPH, LABELS, SourceName
+
+__all__ = [
+    "GRAPH",
+    "LABELS",
+    "LEASE",
+    "SOON",
+    "Customer",
+    "CustomerQuerySet",
+    "Favourite",
+    "GdapAssignment",
+    "GdapChange",
+    "GdapGrant",
+    "GdapRead",
+    "GdapRelationship",
+    "GdapState",
+    "GdapSync",
+    "Label",
+    "ListAnchor",
+    "MatchDecision",
+    "MatchSuggestion",
+    "Reason",
+    "SecurityGroup",
+    "Snapshot",
+    "Source",
+    "SourceName",
+    "SourceRow",
+    "StagedRow",
+    "SyncRun",
+    "Visit",
+    "avepoint_row",
+]

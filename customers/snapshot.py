@@ -1,0 +1,190 @@
+"""What is true of the whole list, kept in one row so that no page counts anything, and the places in its orders."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from typing import Any, Self
+
+from django.db import transaction
+from django.db.models import Count, F, Q, Window
+from django.db.models.functions import Mod, RowNumber
+
+from partnerportal import clock
+
+from .models import Customer, CustomerQuerySet, ListAnchor, Snapshot, Source, SourceName, SyncRun
+
+CHOICES = 300  # countries and statuses that a filter offers
+BATCH = 2_000  # anchors in one statement
+SORTS = tuple(CustomerQuerySet.SORTS)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Counts of the listed customers, and what there is to filter by."""
+
+    day: str = ""  # when it was counted: what ends soon changes at midnight
+    total: int = 0
+    sources: dict[str, int] = field(default_factory=dict)  # "both", "pc", "ap"
+    countries: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)  # of AvePoint
+    empty: dict[str, int] = field(default_factory=dict)  # sort -> rows that stand last for want of a value
+    attention: int = 0
+    gdap_ends_soon: int = 0
+    matches: int = 0
+
+    @classmethod
+    def of(cls, stored: dict[str, Any] | None) -> Self | None:
+        """As they were stored; None when there are none, or they are of another version."""
+        names = {one.name for one in fields(cls)}
+        return cls(**stored) if stored and stored.keys() == names else None
+
+    @property
+    def one_source(self) -> int:
+        return self.sources.get("pc", 0) + self.sources.get("ap", 0)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What every page of the list begins with, of one query."""
+
+    sources: Sequence[Source]
+    generation: int
+    facts: Facts
+    place: int  # the place of the nearest known row, 0 when there is none
+    values: list[Any] | None  # of that row's columns
+    rows_seen: int | None  # of the sync under way; None when there is none
+
+
+# --- Writing ------------------------------------------------------------------------------------------------
+
+
+def changed(*, sorts: Collection[str] | None = None, counts: bool = True) -> None:
+    """Say that the list is not what it was. Called inside the transaction that changes it, whoever does.
+
+    Says everything unless told better: `sorts` are the orders in which a row moved, came or went (() when only what
+    no order looks at has changed), `counts` whether any count or choice may differ.
+    """
+    with transaction.atomic():
+        kept, _ = Snapshot.objects.get_or_create(pk=1)
+        values: dict[str, Any] = {"generation": F("generation") + 1}
+        known = Facts.of(kept.facts)
+        facts = known
+        if known is None or counts:
+            facts = count()
+            values |= {"facts": asdict(facts), "built_at": clock.now()}
+        Snapshot.objects.filter(pk=1).update(**values)
+        if facts is not None:
+            _anchor(facts, SORTS if sorts is None or known is None else sorts)
+
+
+def hold() -> None:
+    """Let nobody else change the list before this transaction ends. Says nothing; `changed` holds it as well."""
+    Snapshot.objects.get_or_create(pk=1)
+    Snapshot.objects.filter(pk=1).update(generation=F("generation"))
+
+
+def count() -> Facts:
+    """The facts of the list as it is now."""
+    listed, now = Customer.objects.listed(), clock.now()
+    pairs = listed.values_list("in_partner_center", "in_avepoint").annotate(n=Count("pk"))
+    names = {(True, True): "both", (True, False): "pc", (False, True): "ap"}
+    sources = {names[pc, ap]: n for pc, ap, n in pairs if (pc, ap) in names}
+    countries, statuses = _groups("country"), _groups("ap_status")
+    total = sum(countries.values())
+    return Facts(
+        day=day(now),
+        total=total,
+        sources=sources,
+        empty={
+            "country": countries.pop("", 0),
+            "ap": statuses.pop("", 0),
+            "domain": listed.filled("domain", empty=True).count(),
+            "gdap": listed.filled("gdap", empty=True).count(),
+        },
+        countries=_choices(countries),
+        statuses=_choices(statuses),
+        attention=listed.needing_attention(now).count(),
+        gdap_ends_soon=listed.gdap_ends_soon(now).count(),
+        matches=listed.to_check().count(),
+    )
+
+
+def day(now: datetime) -> str:
+    return f"{now:%Y-%m-%d}"
+
+
+def _groups(column: str) -> dict[str, int]:
+    return dict(Customer.objects.listed().values_list(column).annotate(n=Count("pk")).order_by(column))
+
+
+def _choices(groups: dict[str, int]) -> dict[str, int]:
+    """Those that a filter offers: all of them, unless somebody filled the column with anything."""
+    most = sorted(groups, key=lambda value: -groups[value])[:CHOICES]
+    return {value: groups[value] for value in sorted(most)}
+
+
+def _anchor(facts: Facts, keys: Collection[str]) -> None:
+    """Note the row at every 500th place of these orders, counted from either end of what has a value."""
+    for key in keys:
+        ListAnchor.objects.filter(sort__in=(key, f"-{key}")).delete()
+        empty = facts.empty.get(key, 0)
+        filled = facts.total - empty
+        anchors = _anchors(key, Customer.objects.listed().filled(key), filled, 0)
+        if empty:
+            anchors += _anchors(key, Customer.objects.listed().filled(key, empty=True), empty, filled)
+        ListAnchor.objects.bulk_create(anchors, batch_size=BATCH)
+
+
+def _anchors(key: str, part: CustomerQuerySet, size: int, start: int) -> list[ListAnchor]:
+    """Of a part of the list that has so many rows and begins at this place."""
+    columns, every = CustomerQuerySet.SORTS[key], ListAnchor.EVERY
+    numbered = part.annotate(number=Window(RowNumber(), order_by=[F(name).asc() for name in columns]))
+    found = numbered.annotate(up=Mod(F("number") - 1, every), down=Mod(size - F("number"), every))
+    anchors = []
+    for number, *values in found.filter(Q(up=0) | Q(down=0)).values_list("number", *columns):
+        for sort, place in ((key, number - 1), (f"-{key}", size - number)):
+            if place % every == 0:
+                anchors.append(ListAnchor(sort=sort, place=start + place, values=list(map(_plain, values))))
+    return anchors
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+# --- Reading ------------------------------------------------------------------------------------------------
+
+
+def head(sort: str, place: int) -> Head:
+    """The sources, the facts, and the known row nearest before this place of this order; in one query."""
+    rows: list[Any] = list(Source.objects.raw(_HEAD, [sort, place]))
+    told = next((row for row in rows if row.pk == SourceName.PARTNER_CENTER), None)
+    facts = Facts.of(json.loads(told.facts)) if told and told.facts else None
+    if told is None or facts is None:  # before the first sync, or just after an update
+        under_way = SyncRun.objects.filter(open=True).first()
+        return Head(rows, 0, count(), 0, None, under_way.rows_seen if under_way else None)
+    values = json.loads(told.values) if told.values else None
+    return Head(rows, told.generation, facts, told.place or 0, values, told.rows_seen)
+
+
+# By hand: every page begins with it, and Django took longer to write it than the database to answer it. The facts
+# come with one row only, for they are long.
+_HEAD = """
+    SELECT source.*, kept.generation, CASE source.name WHEN 'partner_center' THEN kept.facts END AS facts,
+        before.place, before."values", run.rows_seen
+    FROM customers_source source
+    LEFT JOIN customers_snapshot kept ON kept.id = 1
+    LEFT JOIN (
+        SELECT place, "values" FROM customers_listanchor WHERE sort = %s AND place <= %s ORDER BY place DESC LIMIT 1
+    ) before ON TRUE
+    LEFT JOIN customers_syncrun run ON run.open"""
+
+
+def known_row(sort: str, values: Sequence[Any]) -> list[Any]:
+    """An anchor's values as the database knows them."""
+    columns = CustomerQuerySet.SORTS[sort.removeprefix("-")]
+    return [
+        Customer._meta.get_field(name).to_python(value)  # type: ignore[union-attr]  # noqa: SLF001
+        for name, value in zip(columns, values, strict=True)
+    ]

@@ -1,0 +1,99 @@
+"""The customer list as a CSV file: the same rows as on the screen, all of them."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.http import HttpResponse, HttpResponseBase
+from django.views.decorators.http import require_GET
+
+from customers import paging, snapshot, standing
+from customers.listing import COLUMNS, ListQuery, columns_of, split
+from customers.models import Customer, CustomerQuerySet, GdapState
+from partnerportal import audit, clock, csv_out, problems
+from partnerportal.http import OperatorRequest
+from partnerportal.models import AuditEvent
+from partnerportal.permissions import Permission, require
+from partnerportal.preferences import Preferences
+
+ACTION, GDAP_ACTION, USERS_ACTION = "export customers", "export gdap", "export users"
+EXPORTS = (ACTION, GDAP_ACTION, USERS_ACTION)
+AN_HOUR = 30  # exports of one person
+CHUNK = 2_000  # rows in memory
+
+HEADERS = {
+    "name": ("Customer",),
+    "domain": ("Default domain",),
+    "source": ("Source",),
+    "country": ("Country", "Country code"),
+    "access": ("Your access",),
+    "gdap": ("GDAP", "GDAP ends", "GDAP extends by itself"),
+    "ap": ("AvePoint status",),
+    "tenant": ("Tenant ID",),
+    "owner": ("Owner e-mail",),
+    "codes": ("Internal codes",),
+    "tags": ("Tags",),
+}
+
+
+@require_GET
+@require(Permission.VIEW)
+def export(request: OperatorRequest) -> HttpResponseBase:
+    """All matching rows, sent as they are read; `cols=all` for all columns. Noted in the audit trail."""
+    if refused := too_many(request):
+        return refused
+    liked = Preferences.of(request.user)
+    query = ListQuery.read(request.GET.dict(), liked)
+    wanted = tuple(COLUMNS) if request.GET.get("cols") == "all" else columns_of(split(query.cols) or liked.columns)
+    total = paging.count(query, request.user, snapshot.head(query.sort, 0))
+    asked = query.params(cols="", size=query.usual_size).urlencode()
+    audit.note(
+        audit.Subject(action=ACTION, target_name=f"{total:,} customers", fields={"filter": ("", asked)}),
+        audit.Result(outcome=AuditEvent.Outcome.DONE, detail=f"Exported {total:,} rows"),
+        by=request.user,
+    )
+    rows = paging.every(query, request.user, wanted)
+    header = [words for key in wanted for words in HEADERS[key]]
+    return csv_out.download("customers", header, _rows(rows, wanted))
+
+
+def too_many(request: OperatorRequest) -> HttpResponse | None:
+    """The refusal for who has had 30 exports in the last hour, of whatever."""
+    since = clock.now() - timedelta(hours=1)
+    mine = AuditEvent.objects.by(request.user).filter(kind=AuditEvent.Kind.INTENT, action__in=EXPORTS)
+    mine = mine.filter(at__gte=since)
+    times = list(mine.order_by("-id").values_list("at", flat=True)[:AN_HOUR])
+    if len(times) < AN_HOUR:
+        return None
+    again = times[-1] + timedelta(hours=1)
+    return problems.answer(
+        request,
+        problems.Problem(
+            status=429,
+            title=f"You have exported {AN_HOUR} times in the last hour",
+            reason="Nothing was exported. The list itself works as always.",
+            next_step=f"The next export works at {again:%H:%M:%S} UTC.",
+        ),
+    )
+
+
+def _rows(rows: CustomerQuerySet, wanted: tuple[str, ...]) -> Iterator[list[object]]:
+    for row in rows.iterator(chunk_size=CHUNK):
+        yield [value for key in wanted for value in _values(row, key)]
+
+
+def _values(row: Customer, key: str) -> tuple[object, ...]:
+    match key:
+        case "source":
+            missing = f"{row.missing_words} {row.missing_since:%Y-%m-%d}" if row.missing_since else ""
+            return (missing or row.source_words,)
+        case "country":
+            return (row.country, row.country_code)
+        case "access":
+            level = standing.LEVELS.get(row.standing_level, "")  # type: ignore[attr-defined]
+            return (standing.WORDS.get(level, ""),)
+        case "gdap":
+            state = GdapState(row.gdap_state).label if row.gdap_state in GdapState.values else ""
+            extends = ("yes" if row.gdap_extends else "no") if row.gdap_state == GdapState.LIVE else ""
+            return (state, row.gdap_ends_at, extends)
+    names = {"domain": "domain", "ap": "ap_status", "tenant": "tenant_id", "owner": "owner_email"}
+    return (getattr(row, names.get(key, key)),)

@@ -1,0 +1,90 @@
+"""App roles live in ID tokens only, so they are as old as the last one. At most 15 minutes, TRUST T4 says."""
+
+import logging
+from datetime import timedelta
+
+from django.http import HttpRequest, HttpResponse
+
+from partnerportal import audit, clock, grants, identity, problems, sessions
+from partnerportal.models import AuditEvent, Operator, TokenCache
+from partnerportal.problems import Problem
+from partnerportal.upstream.errors import SignInAgain, UpstreamError
+from partnerportal.upstream.http import budget
+
+logger = logging.getLogger(__name__)
+
+MAX_AGE = timedelta(minutes=15)
+ASK_AGAIN_AFTER = timedelta(seconds=60)
+SECONDS = 8.0  # of the request's budget
+
+NO_ROLE_LEFT = Problem(
+    status=403,
+    title="You have no role in Partner Desk any more",
+    reason="Your app role was taken away, so you were signed out. Nothing was changed.",
+)
+CANNOT_CHECK = Problem(
+    status=503,
+    title="We could not check your roles",
+    reason="Microsoft Entra did not answer. Nothing was changed, and what you typed is still here.",
+    next_step="Try again in a minute. Looking at pages works meanwhile.",
+)
+
+
+def check(request: HttpRequest, grant: TokenCache) -> HttpResponse | None:
+    """Read the roles again when they are too old. None = go on; else the answer that stands in the way.
+
+    While Entra does not answer, pages can be looked at with the roles we know; nothing can be changed.
+    """
+    operator, now = grant.operator, clock.now()
+    if abs(now - operator.roles_read_at) <= MAX_AGE:
+        return None
+    unsafe = request.method not in ("GET", "HEAD")
+    if not (_is_our_turn(operator) or unsafe):
+        return None
+    try:
+        with budget(SECONDS):
+            claims = grants.ask_who(grant)
+    except SignInAgain as error:
+        logger.info("Entra wants the operator %s to sign in again: %s", operator.pk, error.code)
+        return _out(request, claims=error.claims)
+    except (identity.NotGenuine, identity.WrongTenant) as error:
+        logger.warning("the fresh ID token of operator %s fails: %s", operator.pk, error)
+        return _out(request)
+    except UpstreamError as error:
+        logger.warning("the roles of operator %s could not be read: %s", operator.pk, error)
+        return problems.answer(request, CANNOT_CHECK) if unsafe else None
+    if now - claims.issued_at > MAX_AGE:
+        logger.warning("Entra gave no fresh ID token for operator %s", operator.pk)
+        return problems.answer(request, CANNOT_CHECK) if unsafe else None
+    if not claims.roles:
+        return _no_role_left(request, operator)
+    operator.app_roles, operator.roles_read_at = list(claims.roles), now
+    operator.save(update_fields=["app_roles", "roles_read_at"])
+    return None
+
+
+def _no_role_left(request: HttpRequest, operator: Operator) -> HttpResponse:
+    """All sessions of this person end, in every browser."""
+    operator.app_roles = []
+    operator.save(update_fields=["app_roles"])
+    sessions.end_all(operator)
+    sessions.end(request)
+    request.grant = None  # type: ignore[attr-defined]
+    result = audit.Result(outcome=AuditEvent.Outcome.DENIED, detail=NO_ROLE_LEFT.title, status=403)
+    audit.note(audit.Subject(action="app role lost"), result, by=operator)
+    return problems.answer(request, NO_ROLE_LEFT)
+
+
+def _is_our_turn(operator: Operator) -> bool:
+    """Of all pages that are loaded in one minute, one asks; else a silent Entra would slow down every page."""
+    now = clock.now()
+    mine = Operator.objects.filter(pk=operator.pk, roles_asked_at__lte=now - ASK_AGAIN_AFTER)
+    return bool(mine.update(roles_asked_at=now))
+
+
+def _out(request: HttpRequest, *, claims: str = "") -> HttpResponse:
+    sessions.end(request)
+    request.grant = None  # type: ignore[attr-defined]
+    if claims:
+        sessions.remember_challenge(request, claims=claims)
+    return problems.sign_in_again(request)

@@ -1,0 +1,101 @@
+"""The tokens of a sign-in, and the clients that are built with them.
+
+A grant is a `TokenCache` row: MSAL's cache of one sign-in, sealed. Building a client may ask Entra and write the
+row; the client itself touches no database, so threads may share it.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.views.decorators.debug import sensitive_variables
+
+from partnerportal import clock, identity, vault
+from partnerportal.models import Operator, TokenCache
+from partnerportal.upstream import tokens
+from partnerportal.upstream.errors import SignInAgain
+from partnerportal.upstream.graph import Graph
+from partnerportal.upstream.http import Secret
+from partnerportal.upstream.partner_center import PartnerCenter
+
+logger = logging.getLogger(__name__)
+
+PURPOSE = "tokens"
+
+
+@sensitive_variables("state")
+def save_new(operator: Operator, state: str) -> TokenCache:
+    """Keep the tokens of somebody who has just signed in."""
+    grant = TokenCache(operator=operator)
+    grant.sealed = vault.seal(PURPOSE, str(grant.pk), state)
+    grant.save(force_insert=True)
+    return grant
+
+
+def partner_center(grant: TokenCache) -> PartnerCenter:
+    """Partner Center, asked in the name of the grant's operator. Raises an `UpstreamError`."""
+    return PartnerCenter(partner_center_token(grant))
+
+
+def graph(grant: TokenCache) -> Graph:
+    """Microsoft Graph, asked in the name of the grant's operator. Raises an `UpstreamError`."""
+    return Graph(graph_token(grant))
+
+
+def partner_center_token(grant: TokenCache) -> Secret:
+    """An access token for Partner Center and nothing else."""
+    return _silent(grant, tokens.PARTNER_CENTER_SCOPES)
+
+
+def graph_token(grant: TokenCache) -> Secret:
+    """An access token for Microsoft Graph and nothing else."""
+    return _silent(grant, tokens.GRAPH_SCOPES)
+
+
+def ask_who(grant: TokenCache) -> identity.Claims:
+    """What Entra says of the grant's operator now: a fresh ID token, checked like the first one."""
+    _silent(grant, tokens.GRAPH_SCOPES, force_refresh=True)
+    claims = identity.verify(_id_token(_tokens(grant)), nonce=None)
+    if (claims.tid, claims.oid) != (str(grant.operator.tid), str(grant.operator.oid)):
+        raise identity.NotGenuine("somebody else")
+    return claims
+
+
+def _silent(grant: TokenCache, scopes: Sequence[str], *, force_refresh: bool = False) -> Secret:
+    client = _tokens(grant)
+    try:
+        return client.silent(scopes, force_refresh=force_refresh)
+    finally:
+        if client.changed:
+            _keep(grant, client.state)
+
+
+def _tokens(grant: TokenCache) -> tokens.TokenClient:
+    """The grant's tokens, opened once in the life of this object."""
+    if grant.tokens is None:
+        try:
+            state = vault.open(PURPOSE, str(grant.pk), bytes(grant.sealed))
+        except vault.VaultError:
+            logger.exception("the tokens of grant %s cannot be opened", grant.pk)
+            raise SignInAgain(source=tokens.SOURCE, code="sealed", sent=False) from None
+        grant.tokens = tokens.TokenClient(state, oid=str(grant.operator.oid))
+    return grant.tokens
+
+
+@sensitive_variables("state")
+def _keep(grant: TokenCache, state: str) -> None:
+    """Seal the tokens anew. Who lost the race leaves the other's tokens alone: they are as new as ours."""
+    sealed = vault.seal(PURPOSE, str(grant.pk), state)
+    won = TokenCache.objects.filter(pk=grant.pk, fence=grant.fence).update(
+        sealed=sealed, fence=grant.fence + 1, updated_at=clock.now()
+    )
+    if won:
+        grant.sealed, grant.fence = sealed, grant.fence + 1
+
+
+@sensitive_variables()
+def _id_token(client: tokens.TokenClient) -> str:
+    """The newest ID token among the tokens. MSAL keeps one an account and gives it to nobody."""
+    kept: dict[str, Any] = json.loads(client.state).get("IdToken", {})
+    return next((str(entry["secret"]) for entry in kept.values()), "")

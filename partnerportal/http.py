@@ -1,0 +1,74 @@
+"""Small pieces that every view uses: the request's type, addresses, the page or its part, and where to go next."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
+from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
+
+from partnerportal.models import Operator, TokenCache
+
+
+class AnyRequest(HttpRequest):
+    """A request of anybody, as the middleware leaves it."""
+
+    htmx: HtmxDetails
+    grant: TokenCache | None  # the sealed tokens of a sign-in
+    request_id: str
+
+
+class OperatorRequest(AnyRequest):
+    """A request of somebody who is signed in."""
+
+    user: Operator
+    grant: TokenCache
+
+
+def typed(params: Mapping[str, str], key: str) -> str:
+    """What an address says under this key, as far as it can mean anything: PostgreSQL refuses a NUL."""
+    return params.get(key, "").replace("\x00", "").strip()[:200]
+
+
+def differing(wanted: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of what is not as usual, in the order of the fields. A field `from_` is called `from` there."""
+    return {key.rstrip("_"): value for key, value in wanted.items() if value != usual[key]}
+
+
+def with_query(path: str, params: Mapping[str, Any]) -> str:
+    return f"{path}?{urlencode(params)}" if params else path
+
+
+def wants_part(request: OperatorRequest) -> bool:
+    """Whether htmx asked for the named part of a page, and not for the whole of it."""
+    htmx = request.htmx
+    return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
+
+
+def render_page(
+    request: OperatorRequest,
+    template: str,
+    part: str,
+    context: dict[str, Any],
+    status: int = 200,
+) -> HttpResponse:
+    """The whole page, or only its named part when htmx asked for that."""
+    context["is_part"] = wants_part(request)
+    name = f"{template}#{part}" if context["is_part"] else template
+    response = render(request, name, context, status=status)
+    patch_vary_headers(response, ["HX-Request", "HX-History-Restore-Request"])
+    if status >= 400:
+        response["HX-Push-Url"] = "false"
+    return response
+
+
+def go_to(request: OperatorRequest, url: str) -> HttpResponse:
+    """Lead the browser to a page of ours: a 303, or for htmx its own way of saying so."""
+    if request.htmx:
+        return HttpResponseClientRedirect(url)
+    response = HttpResponseRedirect(url)
+    response.status_code = 303
+    return response

@@ -1,0 +1,165 @@
+"""How long somebody stays signed in, and what ends it.
+
+The session holds the id of a `TokenCache` row and four facts: since when, last seen, last
+proved, and the mode. No token, no claim, no password. The row is the sign-in: where it is gone, nobody is signed in.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.sessions.backends.base import UpdateError
+from django.http import HttpRequest
+from django.utils.crypto import constant_time_compare
+
+from partnerportal import clock
+from partnerportal.models import Operator, TokenCache, new_session_salt
+
+GRANT = "grant"
+SIGNED_IN_AT = "signed_in_at"
+SEEN_AT = "seen_at"
+PROVED_AT = "proved_at"  # when Microsoft was told to ask who this is, whatever it knew
+MODE = "mode"
+CHALLENGE = "challenge"
+
+PER_PERSON = 5
+JUST_NOW = timedelta(seconds=60)
+SEEN_EVERY = timedelta(seconds=30)  # a session is not written anew for every click
+SKEW = timedelta(seconds=120)
+PROOF_HOLDS = timedelta(minutes=15)
+
+
+def mode() -> str:
+    """A session of the sandbox is worth nothing in production, and the other way round."""
+    return "sandbox" if settings.SANDBOX else "production"
+
+
+def start(request: HttpRequest, operator: Operator, grant: TokenCache, *, proved: bool = False) -> None:
+    """Sign `operator` in with a fresh session key. Their oldest sessions end when there are too many.
+
+    `proved`: this sign-in was asked for with prompt=login, so that nobody came in by an open browser alone.
+    """
+    replaced = request.session.get(GRANT)
+    auth.login(request, operator)
+    request.session.set_expiry(None)
+    now = clock.now().timestamp()
+    request.session.update({GRANT: str(grant.pk), SIGNED_IN_AT: now, SEEN_AT: now, MODE: mode()})
+    request.session[PROVED_AT] = now if proved else 0
+    if replaced:
+        TokenCache.objects.filter(pk=replaced).delete()
+    newest = TokenCache.objects.filter(operator=operator).order_by("-created_at", "-pk")[:PER_PERSON]
+    TokenCache.objects.filter(operator=operator).exclude(pk__in=list(newest.values_list("pk", flat=True))).delete()
+
+
+def end(request: HttpRequest) -> None:
+    """Forget the tokens, then the session."""
+    if grant := request.session.get(GRANT):
+        TokenCache.objects.filter(pk=grant).delete()
+    auth.logout(request)
+
+
+def end_all(operator: Operator) -> None:
+    """Every sign-in of this person ends with the next request."""
+    TokenCache.objects.filter(operator=operator).delete()
+    operator.session_salt = new_session_salt()
+    operator.save(update_fields=["session_salt"])
+
+
+def apply_limits(request: HttpRequest) -> None:
+    """End the session that is too old or was idle for too long; else remember that it was used."""
+    session = request.session
+    if GRANT not in session:
+        return
+    now = clock.now()
+    age, idle = (now - datetime.fromtimestamp(session[key], UTC) for key in (SIGNED_IN_AT, SEEN_AT))
+    in_time = -SKEW <= age <= settings.SESSION_ABSOLUTE and -SKEW <= idle <= settings.SESSION_IDLE
+    if not in_time or session[MODE] != mode():
+        end(request)
+    elif idle >= SEEN_EVERY and not _asked_by_itself(request):
+        session[SEEN_AT] = now.timestamp()
+        _save_now(request)
+
+
+def _save_now(request: HttpRequest) -> None:
+    """Before the view, not after it: a session that ended meanwhile must not make an answer vanish that was given."""
+    try:
+        request.session.save()
+    except UpdateError:  # signed out in another tab; or the database is busy, and the next click says it again
+        if not still_there(request):
+            request.session.flush()
+            return
+    request.session.modified = False
+
+
+def still_there(request: HttpRequest) -> bool:
+    """Whether the row of this session exists, whatever went wrong when it was written."""
+    key = request.session.session_key
+    return bool(key) and request.session.exists(str(key))
+
+
+def current_grant(request: HttpRequest) -> TokenCache | None:
+    """The sign-in that this request belongs to, None for strangers. Ends a session whose tokens are gone.
+
+    One query brings the operator along, who becomes `request.user` too.
+    """
+    kept = request.session.get(GRANT)
+    if kept is None:
+        return None
+    rows = TokenCache.objects.filter(pk=kept)
+    grant = rows.select_related("operator").first()
+    if grant is None or not _belongs_to(request, grant.operator):
+        rows.delete()
+        end(request)
+        return None
+    # Where Django's own middleware keeps it, so that `request.user` asks nobody.
+    request._cached_user = grant.operator  # type: ignore[attr-defined]  # noqa: SLF001
+    return grant
+
+
+def _belongs_to(request: HttpRequest, operator: Operator) -> bool:
+    """What `auth.get_user` asks of a session: this person, our door, and a salt that was not replaced since."""
+    session = request.session
+    return (
+        session.get(auth.SESSION_KEY) == str(operator.pk)
+        and session.get(auth.BACKEND_SESSION_KEY) in settings.AUTHENTICATION_BACKENDS
+        and constant_time_compare(session.get(auth.HASH_SESSION_KEY, ""), operator.get_session_auth_hash())
+    )
+
+
+def seconds_left(request: HttpRequest) -> int | None:
+    """Until this sign-in ends whatever its owner does; None for strangers."""
+    since = request.session.get(SIGNED_IN_AT) if hasattr(request, "session") else None
+    return None if since is None else int(since + settings.SESSION_ABSOLUTE.total_seconds() - clock.now().timestamp())
+
+
+def forget_abandoned() -> int:
+    """Destroy the tokens of sessions that ran out without anybody looking. Returns how many."""
+    return TokenCache.objects.filter(created_at__lt=clock.now() - settings.SESSION_ABSOLUTE).delete()[0]
+
+
+def just_signed_in(request: HttpRequest) -> bool:
+    """Whether the person stood at Microsoft's door a moment ago, so that sending them back would go in circles."""
+    since = clock.now() - datetime.fromtimestamp(request.session[SIGNED_IN_AT], UTC)
+    return since < JUST_NOW
+
+
+def proved_lately(request: HttpRequest) -> bool:
+    """Whether the person has told Microsoft who they are within the last 15 minutes, not only clicked through."""
+    since = clock.now() - datetime.fromtimestamp(request.session.get(PROVED_AT, 0), UTC)
+    return -SKEW <= since <= PROOF_HOLDS
+
+
+def remember_challenge(request: HttpRequest, *, claims: str) -> None:
+    """What the next sign-in has to satisfy: a claims challenge, or just a fresh sign-in ("")."""
+    request.session[CHALLENGE] = claims
+
+
+def take_challenge(request: HttpRequest) -> str | None:
+    """The claims that the sign-in which starts now must satisfy; None when nothing asked for it."""
+    challenge = request.session.pop(CHALLENGE, None)
+    return challenge if isinstance(challenge, str) else None
+
+
+def _asked_by_itself(request: HttpRequest) -> bool:
+    """A page's own polling is no sign of life."""
+    return request.headers.get("X-Poll") == "1" or request.path_info.endswith(("/session/", "/users/ahead/"))

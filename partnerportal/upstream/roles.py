@@ -1,0 +1,38 @@
+"""Role template ids of Entra, which are the same in every tenant (CONTRACT 4.3)."""
+
+USER_ADMINISTRATOR = "fe930be7-5e62-47db-91af-98c3a49a38b1"
+DIRECTORY_WRITERS = "9360feb5-f418-4baa-8175-e2a00bac4301"
+DIRECTORY_READERS = "88d8e3e3-8f55-4a1e-953a-9b9898b8876b"
+GLOBAL_READER = "f2ef992c-3afb-46b9-b7cf-a126ee74c451"
+LICENSE_ADMINISTRATOR = "4d6ac14f-3453-41d0-bef9-a3e0c569773a"
+HELPDESK_ADMINISTRATOR = "729827e3-9c14-49f7-bb1b-9608f156bbb8"
+SERVICE_SUPPORT_ADMINISTRATOR = "f023fd81-a637-4b56-95fd-791ac0226033"
+REPORTS_READER = "4a5d8f65-41da-4de4-8968-e035b65339cf"
+PASSWORD_ADMINISTRATOR = "966707d0-3269-4727-9be2-8c3a10f19b9d"  # noqa: S105 (a role)  # nosec B105
+PRIVILEGED_AUTHENTICATION_ADMINISTRATOR = "7be44c8a-adaf-4e2a-84d6-ab2649e08a13"
+PRIVILEGED_ROLE_ADMINISTRATOR = "e8611ab8-c189-46e8-94e1-60213ab1f814"
+AUTHENTICATION_ADMINISTRATOR = "c4e39bd9-1100-46d3-8c65-fb160da0071f"
+GLOBAL_ADMINISTRATOR = "62e90394-69f5-4237-9190-012177145e10"
+GROUPS_ADMINISTRATOR = "fdd7a751-b60b-444a-984c-02652fe8fa1c"
+DOMAIN_NAME_ADMINISTRATOR = "8329153b-31d0-4727-b945-745eb3bc5f31"
+
+# Who holds no other may only look: setting such a person's password opens nothing more (TRUST T3).
+HARMLESS = frozenset({DIRECTORY_READERS, REPORTS_READER})
+
+NAMES = {
+    USER_ADMINISTRATOR: "User Administrator",
+    DIRECTORY_WRITERS: "Directory Writers",
+    DIRECTORY_READERS: "Directory Readers",
+    GLOBAL_READER: "Global Reader",
+    LICENSE_ADMINISTRATOR: "License Administrator",
+    HELPDESK_ADMINISTRATOR: "Helpdesk Administrator",
+    SERVICE_SUPPORT_ADMINISTRATOR: "Service Support Administrator",
+    REPORTS_READER: "Reports Reader",
+    PASSWORD_ADMINISTRATOR: "Password Administrator",
+    PRIVILEGED_AUTHENTICATION_ADMINISTRATOR: "Privileged Authentication Administrator",
+    PRIVILEGED_ROLE_ADMINISTRATOR: "Privileged Role Administrator",
+    AUTHENTICATION_ADMINISTRATOR: "Authentication Administrator",
+    GLOBAL_ADMINISTRATOR: "Global Administrator",
+    GROUPS_ADMINISTRATOR: "Groups Administrator",
+    DOMAIN_NAME_ADMINISTRATOR: "Domain Name Administrator",
+}

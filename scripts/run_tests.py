@@ -1,0 +1,90 @@
+"""`make test`: the suite on SQLite with its coverage, then all but the browser tests on PostgreSQL."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROCESSES = str((os.cpu_count() or 1) + 1)  # many tests wait for another process: one more keeps the processors busy
+# Whoever is done takes tests from the other: some take a hundred times as long as most.
+PYTEST = [
+    sys.executable,
+    "-m",
+    "pytest",
+    "-n",
+    os.environ.get("TEST_PROCESSES", PROCESSES),
+    "--dist",
+    "worksteal",
+    "-q",
+]
+# Where a missed branch is a missed danger: each on its own must reach 95 %.
+GUARDED = {
+    "upstream/": "partnerportal/upstream/*",
+    "access.py": "customers/access.py",
+    "actions.py": "users/actions.py",
+    "links.py": "users/links.py",
+    "handover.py": "users/handover.py",
+    "signin.py": "partnerportal/signin.py",
+    "vault.py": "partnerportal/vault.py",
+}
+BRANCH_GATE = 95
+# These never touch this run's database, so the second run has nothing to add: they need none, or bring their own.
+WITHOUT_DATABASE = (
+    *("sandbox", "upstream", "test_look.py", "test_start_up.py", "test_demo.py", "test_house.py", "test_interface.py"),
+    *("customers/test_access.py", "customers/test_charts.py", "customers/test_explain.py"),
+    *("users/test_forms.py", "users/test_names.py", "users/test_passwords.py"),
+    *("faults/test_worker_killed.py", "faults/test_gdap_reader_killed.py", "test_bench.py", "test_canaries.py"),
+    *("partnerportal/test_identity.py", "partnerportal/test_log.py", "partnerportal/test_vault.py"),
+)
+
+
+def main() -> None:
+    """Both runs and the gate; ends with 1 when anything failed."""
+    print("— SQLite —", flush=True)
+    # Only what the gate reads is measured: to measure everything costs a minute.
+    measured = [f"--cov={files.removesuffix('/*').removesuffix('.py').replace('/', '.')}" for files in GUARDED.values()]
+    failed = run([*PYTEST, "-m", "not torture", *measured, "--cov-report="], TEST_DATABASE="sqlite")
+    failed |= gate()
+    failed |= on_postgres()
+    sys.exit(failed)
+
+
+def on_postgres() -> int:
+    """The second run, or the line that says why there is none."""
+    from tests.requirements_plugin import POSTGRES_URL, answers
+
+    print("— PostgreSQL —", flush=True)
+    if answers(POSTGRES_URL):
+        once = [f"--ignore=tests/{folder}" for folder in WITHOUT_DATABASE]
+        return run([*PYTEST, "-m", "not browser and not torture", *once], TEST_DATABASE="postgres")
+    print(f"Skipped: nothing answers at {POSTGRES_URL}. Install and start it: apt-get install postgresql", flush=True)
+    return int(os.environ.get("REQUIRE_ALL") == "1")
+
+
+def gate() -> int:
+    """Branch coverage of the guarded files, each on its own."""
+    failed = 0
+    for name, files in GUARDED.items():
+        command = [sys.executable, "-m", "coverage", "report", f"--include={files}", f"--fail-under={BRANCH_GATE}"]
+        report = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        lines = report.stdout.strip().splitlines() or report.stderr.strip().splitlines() or ["no report"]
+        if report.returncode:
+            failed = 1
+            print(f"Branch coverage of {name} is under {BRANCH_GATE} %:\n{report.stdout}{report.stderr}", flush=True)
+        else:
+            print(f"Branch coverage of {name:<11} {total(lines)}", flush=True)
+    return failed
+
+
+def total(lines: list[str]) -> str:
+    return next((line.split()[-1] for line in lines if line.startswith("TOTAL")), lines[-1])
+
+
+def run(command: list[str], **environment: str) -> int:
+    """1 when the run failed, whatever its own number was."""
+    return int(subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=False).returncode != 0)
+
+
+if __name__ == "__main__":
+    main()

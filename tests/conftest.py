@@ -1,0 +1,217 @@
+"""The cast, the pretend cloud, and a browser that went through the real door. Shared by all tests."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from django.conf import settings
+from django.core.cache import cache
+from django.core.management.color import no_style
+from django.db import connection
+from django.db.models import Model
+from django.http import HttpResponse
+from django.test import Client
+
+from customers import sync
+from customers.models import Customer, ListAnchor, MatchSuggestion, Snapshot, Source, SourceRow, SyncRun
+from partnerportal import clock, identity
+from partnerportal.models import Operator
+from partnerportal.sandbox import seed, state
+from partnerportal.sandbox.directory import Persona
+from partnerportal.sandbox.server import RunningSandbox, running_sandbox
+from partnerportal.sessions import GRANT
+from partnerportal.upstream import avepoint, tokens
+from tests.requirements_plugin import pytest_runtest_setup
+
+__all__ = ["pytest_runtest_setup"]  # a hook: judges the markers of every test
+
+PERSONAS = tuple(seed.PERSONA_OIDS)
+STAFF = ("admin", "writer", "reader", "nested", "outsider")  # those who may enter
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> Iterator[None]:
+    """What a process keeps of its upstreams, and the test clock, are as after a start."""
+    cache.clear()
+    identity.forget_published()
+    tokens.forget_http_cache()
+    avepoint.forget_token()
+    sync.app_only_refused.clear()
+    yield
+    Path(settings.CLOCK_OFFSET_FILE).unlink(missing_ok=True)
+
+
+# --- The sandbox --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Cloud:
+    """The sandbox of a test: what may be switched in it, and what it was asked."""
+
+    running: RunningSandbox
+
+    @property
+    def url(self) -> str:
+        return self.running.url
+
+    def state(self, op: str, **fields: Any) -> dict[str, Any]:
+        """As `POST /_sandbox/state`."""
+        return state.change(self.running.cloud, {"op": op, **fields})
+
+    def assume(self, name: str, value: Any) -> None:
+        self.state("assume", name=name, value=value)
+
+    def fault(self, service: str, kind: str, **fields: Any) -> None:
+        """As `POST /_sandbox/faults`, with one fault."""
+        spec = {"service": service, "kind": kind, **fields}
+        requests.post(f"{self.url}/_sandbox/faults", json=[spec], timeout=5).raise_for_status()
+
+    def no_faults(self) -> None:
+        self.running.faults.clear()
+
+    def journal(self, service: str = "", method: str = "") -> list[dict[str, Any]]:
+        """What was asked since the test began, oldest first."""
+        found = requests.get(f"{self.url}/_sandbox/journal", timeout=5).json()
+        return [line for line in found if service in ("", line["service"]) and method in ("", line["method"])]
+
+    def persona(self, key: str) -> Persona:
+        return self.running.cloud.world.personas[key]
+
+
+@pytest.fixture(scope="session")
+def running_cloud() -> Iterator[RunningSandbox]:
+    """One pretend cloud a pytest process, on the port that the settings route to."""
+    with running_sandbox(profile="demo", port=settings.SANDBOX_PORT) as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(running_cloud: RunningSandbox) -> Cloud:
+    """The pretend cloud, planted anew."""
+    running_cloud.cloud.reset("demo")
+    running_cloud.faults.clear()
+    running_cloud.journal.clear()
+    return Cloud(running_cloud)
+
+
+@pytest.fixture
+def move_clock(sandbox: Cloud) -> Callable[[float], None]:
+    """Move the portal's clock, and the cloud's with it, to so many seconds from now."""
+
+    def move(seconds: float) -> None:
+        Path(settings.CLOCK_OFFSET_FILE).write_text(str(seconds), encoding="utf-8")
+        sandbox.state("set_clock_offset", seconds=seconds)
+
+    return move
+
+
+SYNCED = (
+    Source,
+    Customer,
+    SourceRow,
+    MatchSuggestion,
+    SyncRun,
+    Snapshot,
+    ListAnchor,
+)  # in the order in which they may be inserted
+_first_sync: dict[str, tuple[str, list[Any]]] = {}  # of each table: how its rows go in, and the rows
+
+
+def table_of(cursor: Any, model: type[Model]) -> tuple[str, list[Any]]:
+    """The statement that puts rows into its table, and those that are there: without the ORM it takes no time."""
+    table = model._meta.db_table
+    cursor.execute(f"SELECT * FROM {table} ORDER BY {model._meta.pk.column}")
+    columns = [connection.ops.quote_name(column[0]) for column in cursor.description]
+    values = ", ".join(["%s"] * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})", cursor.fetchall()
+
+
+@pytest.fixture
+def snapshot(sandbox: Cloud, db: None) -> None:
+    """The customer lists as a first sync brings them; the journal begins after it.
+
+    The first test of a process syncs; the others get the very rows that it left, which takes a tenth of the time.
+    """
+    with connection.cursor() as cursor:
+        if _first_sync:
+            for insert, rows in _first_sync.values():
+                cursor.executemany(insert, rows)
+            Source.objects.update(last_good_at=clock.now(), last_tried_at=clock.now())
+            for statement in connection.ops.sequence_reset_sql(no_style(), list(SYNCED)):
+                cursor.execute(statement)
+        else:
+            run = sync.sync_now()
+            assert run.state == run.State.DONE
+            _first_sync.update((model._meta.db_table, table_of(cursor, model)) for model in SYNCED)
+    sandbox.running.journal.clear()
+
+
+# --- People and their browsers ------------------------------------------------------------------------------
+
+
+class Browser(Client):
+    """Django's test client at the portal's own address; `sign_in` goes through Entra's pages."""
+
+    def __init__(self, **defaults: Any) -> None:
+        super().__init__(HTTP_HOST=urlsplit(settings.PUBLIC_URL).netloc, **defaults)
+
+    def at_entra(self, persona: str, *, mfa: bool = False, next_page: str = "") -> str:
+        """Start a sign-in, choose a persona on Entra's page; the callback's path with its query."""
+        started = self.get("/signin/", {"next": next_page} if next_page else {})
+        assert started.status_code == 302, started
+        fields = {"cancel": "1"} if persona == "cancel" else {"persona": persona, **({"mfa": "1"} if mfa else {})}
+        chosen = requests.post(started["Location"], data=fields, allow_redirects=False, timeout=10)
+        back = urlsplit(chosen.headers["Location"])
+        return f"{back.path}?{back.query}"
+
+    def sign_in(self, persona: str, *, mfa: bool = False, next_page: str = "") -> HttpResponse:
+        """The answer of the callback."""
+        answer: Any = self.get(self.at_entra(persona, mfa=mfa, next_page=next_page))
+        if grant := self.session.get(GRANT):  # as if somebody had just looked how old the GDAP snapshot is
+            cache.set(f"gdap-looked-{grant}", True, 30)
+        return answer
+
+    def htmx(self, method: str, path: str, data: Any = None, **more: Any) -> HttpResponse:
+        """As htmx asks."""
+        answer: Any = getattr(self, method.lower())(path, data, headers={"HX-Request": "true"}, **more)
+        return answer
+
+
+def without_token(answer: HttpResponse) -> str:
+    """A page, to be compared with another: the CSRF token is masked anew each time it is written."""
+    return re.sub(r'(name="csrfmiddlewaretoken" value=")\w+', r"\1", answer.content.decode())
+
+
+@pytest.fixture
+def visitor(sandbox: Cloud, db: None) -> Browser:
+    """Nobody yet."""
+    return Browser()
+
+
+@pytest.fixture
+def signed_in(sandbox: Cloud, db: None) -> Callable[..., Browser]:
+    """`signed_in("admin")`: a browser of that persona, signed in through the real flow."""
+
+    def enter(persona: str, **how: Any) -> Browser:
+        browser = Browser()
+        answer = browser.sign_in(persona, **how)
+        assert (answer.status_code, answer["Location"]) == (303, "/"), answer["Location"]
+        return browser
+
+    return enter
+
+
+@pytest.fixture
+def cast(signed_in: Callable[..., Browser]) -> Callable[[str], Operator]:
+    """`cast("writer")`: the operator, who has signed in once."""
+
+    def operator(persona: str) -> Operator:
+        signed_in(persona)
+        return Operator.objects.get(oid=seed.PERSONA_OIDS[persona])
+
+    return operator

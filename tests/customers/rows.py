@@ -1,0 +1,42 @@
+"""Rows as a walk brings them, and a walk that puts them in place: for tests that need no cloud."""
+
+from datetime import UTC, datetime, timedelta
+
+from customers import merge
+from customers.models import Customer, MatchSuggestion, SourceName
+from partnerportal.upstream.avepoint import AvePointCustomer
+from partnerportal.upstream.partner_center import CustomerRow
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def tenant(number):
+    """A tenant id of our own."""
+    return f"{number:08x}-1111-4111-8111-{number:012x}"
+
+
+def pc(tenant_id, name="", domain=""):
+    return merge.from_partner_center(CustomerRow(tenant_id, name, domain, "reseller"))
+
+
+def ap(given_id, name="", *, owner="", status="Working", country=""):
+    return merge.from_avepoint(AvePointCustomer(given_id, name, owner, status, country))
+
+
+def walk(partner_center=None, avepoint=None, *, at=NOON, minutes=0, **more):
+    """Put complete walks in place; a source that is left out was not walked."""
+    walks = {SourceName.PARTNER_CENTER: partner_center, SourceName.AVEPOINT: avepoint}
+    rows = {source: rows for source, rows in walks.items() if rows is not None}
+    merge.swap(rows, at + timedelta(minutes=minutes), **more)
+
+
+def suggestions():
+    return {
+        (suggestion.partner_center.name, suggestion.avepoint.name, suggestion.reason)
+        for suggestion in MatchSuggestion.objects.select_related("partner_center", "avepoint")
+    }
+
+
+def sources():
+    """Key -> which sources tell of the customer, for those that are in the list."""
+    return {customer.key: customer.source_words for customer in Customer.objects.filter(listed=True)}

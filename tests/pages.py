@@ -1,0 +1,130 @@
+"""Reads an answer as somebody in front of it would: its words, its links, and its forms as a browser sends them."""
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+
+VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+
+
+@dataclass
+class Form:
+    """A form as it was filled: what a browser would send, and the buttons by their words."""
+
+    action: str
+    fields: dict[str, str] = field(default_factory=dict)
+    buttons: dict[str, tuple[str, str]] = field(default_factory=dict)
+    choices: dict[str, dict[str, bool]] = field(default_factory=dict)  # select -> value -> may be chosen
+
+
+@dataclass
+class Link:
+    id: str
+    href: str
+    words: str = ""
+
+
+class Page(HTMLParser):
+    """An answer, taken apart."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__(convert_charrefs=True)
+        self.html = answer if isinstance(answer, str) else answer.content.decode()
+        self.pieces: list[str] = []
+        self.links: list[Link] = []
+        self.forms: list[Form] = []
+        self.ids: set[str] = set()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self._open: list[tuple[str, dict[str, str]]] = []
+        self._form: Form | None = None
+        self._select: tuple[str, list[tuple[str, bool, bool]]] | None = None
+        self._button: tuple[str, str] | None = None
+        self._button_words = ""
+        self._link: Link | None = None
+        self.feed(self.html)
+        self.words = " ".join("".join(self.pieces).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, told))
+        if tag not in VOID:
+            self._open.append((tag, told))
+        if "id" in told:
+            self.ids.add(told["id"])
+        if tag in ("p", "li", "td", "th", "h1", "h2", "dd", "dt", "div", "tr", "option", "br", "label"):
+            self.pieces.append(" ")
+        match tag:
+            case "form":
+                self._form = Form(told.get("action", ""))
+                if not any(opened == "dialog" for opened, _ in self._open):  # which stands in every page
+                    self.forms.append(self._form)
+            case "input" if self._form:
+                self._input(self._form, told)
+            case "select":
+                self._select = (told.get("name", ""), [])
+            case "option" if self._select:
+                self._select[1].append((told.get("value", ""), "selected" in told, "disabled" in told))
+            case "button":
+                self._button, self._button_words = (told.get("name", ""), told.get("value", "")), ""
+            case "a":
+                self._link = Link(told.get("id", ""), told.get("href", ""))
+                self.links.append(self._link)
+
+    def _input(self, form: Form, told: dict[str, str]) -> None:
+        kind, name = told.get("type", "text"), told.get("name", "")
+        if name and (kind not in ("checkbox", "radio") or "checked" in told):
+            form.fields[name] = told.get("value", "on" if kind == "checkbox" else "")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop()[0] != tag:
+            pass
+        if tag == "form":
+            self._form = None
+        elif tag == "select" and self._select and self._form:
+            name, options = self._select
+            chosen = next((value for value, selected, _ in options if selected), None)
+            if chosen is None:
+                chosen = next((value for value, _, disabled in options if not disabled), "")
+            self._form.fields[name] = chosen
+            self._form.choices[name] = {value: not disabled for value, _, disabled in options}
+            self._select = None
+        elif tag == "button" and self._button is not None:
+            if self._form:
+                self._form.buttons[" ".join(self._button_words.split())] = self._button
+            self._button = None
+        elif tag == "a":
+            self._link = None
+
+    def handle_data(self, data: str) -> None:
+        if any(tag in ("script", "style", "template") for tag, _ in self._open):
+            return
+        self.pieces.append(data)
+        if self._button is not None:
+            self._button_words += data
+        if self._link is not None:
+            self._link.words = " ".join(f"{self._link.words} {data}".split())
+
+    def form(self, name: str) -> Form:
+        """The one form that has a field or a button of this name."""
+        found = [
+            form for form in self.forms if name in form.fields or any(name == said for said, _ in form.buttons.values())
+        ]
+        assert len(found) == 1, f"{len(found)} forms have {name}"
+        return found[0]
+
+    def href(self, name: str) -> str:
+        """Where the link with this id, or else with these words, leads; "" when there is none."""
+        for link in self.links:
+            if link.id == name:
+                return link.href
+        return next((link.href for link in self.links if link.words == name), "")
+
+    def attributes(self, **wanted: str) -> dict[str, str]:
+        """The attributes of the one element that has all of these."""
+        found = [told for _, told in self.tags if all(told.get(name) == value for name, value in wanted.items())]
+        assert len(found) == 1, f"{len(found)} elements have {wanted}"
+        return found[0]
+
+    @property
+    def title(self) -> str:
+        return self.html.partition("<title>")[2].partition("</title>")[0]

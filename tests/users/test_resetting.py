@@ -1,0 +1,118 @@
+"""A new password on its own page: by whom, for whom, shown once; an administrator's only by somebody who proves it."""
+
+import pytest
+from django.urls import reverse
+
+from partnerportal.models import AuditEvent
+from partnerportal.sandbox import seed
+from tests.pages import Page
+
+from .conftest import edit_url, filled, operation_url, reviewed, shown_password, tenant, trail, user_url
+
+ADELE, KIM, ZOE = (seed.SPECIAL_USERS[key] for key in ("plain", "duplicate_a", "accented"))
+KIMS_NAME = "kim.lee@contosotrading.example"
+ASKED = "That needs a sign-in of the last 15 minutes and the user name, typed."
+
+
+def reset_url(user_id=ADELE):
+    return reverse("user-reset", args=[tenant("contoso"), user_id])
+
+
+def reset(browser, user_id=ADELE, **typed):
+    fields = filled(browser, reset_url(user_id), **typed)
+    return fields, browser.post(reset_url(user_id), fields)
+
+
+def prove(browser):
+    """Sign in anew, as the page of an administrator asks for."""
+    url = Page(browser.get(reset_url(KIM))).href("Sign in again to go on")
+    assert "prompt=login" in browser.get(url)["Location"]
+    browser.get(reset_url(KIM))  # asks for it again: the first one was given up
+    assert browser.sign_in("admin")["Location"] == "/"
+
+
+def test_a_password_is_made_sent_and_shown_once(admin, directory):
+    assert Page(admin.get(user_url(ADELE))).href("Reset password") == reset_url()
+    fields, answer = reset(admin)
+    assert "Adele Vance was given a new password" in Page(answer).words
+    assert shown_password(answer) == directory.special("plain").password
+    (sent,) = directory.writes()
+    assert sent["path"].endswith(f"/{ADELE}/resetpassword")
+    assert sent["body"]["passwordProfile"] == {"password": "<redacted>", "forceChangePassword": True}
+    assert sent["request_id"] == fields["op_id"]
+    assert trail() == [("intent", "reset password", ""), ("outcome", "reset password", "done")]
+    admin.post(operation_url(fields["op_id"]), {"step": "done"})
+    assert shown_password(admin.post(reset_url(), fields)) == ""
+    assert len(directory.writes()) == 1
+
+
+def test_a_directory_writer_may_not_reset_and_is_told_why(writer, directory):
+    answer = writer.get(reset_url())
+    assert answer.status_code == 403
+    assert "You may not reset passwords here" in Page(answer).words
+    needs = "That needs the User Administrator or Privileged Authentication Administrator role."
+    assert needs in Page(answer).words
+
+
+@pytest.mark.parametrize("path", ["delete", "password"])
+def test_a_form_that_a_directory_writer_sends_all_the_same_reaches_nobody(admin, writer, directory, path):
+    url = f"{user_url(ADELE)}{path}/"
+    fields = filled(admin, url, name="adele.vance@contosotrading.example")
+    answer = writer.post(url, fields)
+    assert answer.status_code == 403
+    assert "No relationship" in Page(answer).words or "not in the group" in Page(answer).words
+    assert directory.writes() == []
+    assert trail()[-1][2] == "denied"
+
+
+def test_an_administrators_password_needs_a_fresh_sign_in_and_the_name(admin, directory, move_clock):
+    page = Page(admin.get(reset_url(KIM)))
+    assert "An administrator: Global Administrator" in page.words
+    assert [form for form in page.forms if "op_id" in form.fields] == []
+    prove(admin)
+    _, answer = reset(admin, KIM, name="kim.lee")
+    assert answer.status_code == 422
+    assert directory.writes() == []
+    _, answer = reset(admin, KIM, name=KIMS_NAME)
+    assert shown_password(answer) == directory.special("duplicate_a").password != ""
+    move_clock(15 * 60 + 1)
+    assert Page(admin.get(reset_url(KIM))).href("Sign in again to go on")
+
+
+def test_a_form_for_somebody_without_power_resets_no_administrator(admin, directory):
+    fields = filled(admin, reset_url())
+    directory.special("plain").roles = directory.special("duplicate_a").roles
+    answer = admin.post(reset_url(), fields)
+    assert answer.status_code == 403
+    assert ASKED in Page(answer).words
+    assert directory.writes() == []
+    assert trail() == [("intent", "reset password", ""), ("outcome", "reset password", "denied")]
+    assert "Global Administrator" in AuditEvent.objects.get(kind="outcome", action="reset password").detail
+
+
+def test_the_edit_form_is_no_way_round(admin, directory):
+    prove(admin)
+    answer = admin.post(edit_url(ZOE), reviewed(admin, ZOE, password_mode="made", first_name="Zoe"))
+    assert answer.status_code == 403
+    assert "Set the password on its own page: Reset password." in Page(answer).words
+    assert directory.writes() == []
+
+
+def test_roles_that_may_not_be_seen_are_taken_for_power(admin, sandbox):
+    sandbox.fault("partnercenter", "status", method="GET", path="/directoryroles", status=403)
+    assert "An administrator: roles that we may not see" in Page(admin.get(reset_url())).words
+
+
+@pytest.mark.parametrize("kind", ["drop_before", "drop_after", "fail_after", "truncate"])
+def test_a_reset_that_nobody_knows_of_goes_again_with_the_same_password(admin, sandbox, directory, kind):
+    sandbox.state("replication_lag", seconds=60)
+    fields = filled(admin, reset_url())
+    sandbox.fault("partnercenter", kind, method="PATCH")
+    answer = admin.post(reset_url(), fields)
+    assert "We do not know if Adele Vance was given a new password" in Page(answer).words
+    assert shown_password(answer) == ""
+    url = operation_url(fields["op_id"])
+    assert "Whether the password was set cannot be read back." in Page(admin.post(url, {"step": "check"})).words
+    answer = admin.post(url, {"step": "send"})
+    assert shown_password(answer) == directory.special("plain").password
+    assert [line["request_id"] for line in directory.writes()] == [fields["op_id"]] * 2

@@ -1,0 +1,328 @@
+"""Templates of the form for a new user: what they fill in, what they lock, who may change them."""
+
+import pytest
+from django.urls import reverse
+
+from customers.models import Customer
+from partnerportal.models import AuditEvent, Operator
+from tests.pages import Page
+from users import templates
+from users.models import Operation, UserTemplate
+
+from .conftest import filled, new_url, newcomer, tenant, user_url, users_url
+
+CUSTOM = "contosotrading.example"
+LIST, ALL = "templates", "all-templates"
+
+
+def contoso():
+    return Customer.objects.get(tenant_id=tenant("contoso"))
+
+
+def url(which, customer="contoso"):
+    return reverse("template", args=[tenant(customer), which])
+
+
+def rule(mode, value=""):
+    return {"mode": mode, "value": value}
+
+
+def keep(*, customer=None, name="", **rules):
+    """A template that somebody has made."""
+    row = UserTemplate(customer=customer)
+    return templates.save(row, name=name, rules=rules, version=0, by=Operator.objects.first())
+
+
+def sent(browser, template=None, **typed):
+    return browser.post(new_url() + (f"?template={template.pk}" if template else ""), newcomer(browser, **typed))
+
+
+def opened(browser, address, **typed):
+    """The fields of the form of a template, with what somebody chooses in it."""
+    return Page(browser.get(address)).form("version").fields | typed
+
+
+def lines(action):
+    """What the audit trail keeps of an action: its fields, with before and after."""
+    return [event.fields for event in AuditEvent.objects.filter(action=action, kind="outcome").order_by("id")]
+
+
+# --- What is filled in --------------------------------------------------------------------------------------
+
+
+def test_the_nearer_layer_fills_in_and_each_value_says_where_it_is_from(writer):
+    keep(
+        usage_location=rule("default", "FR"), immutable_id=rule("default", "far"), force_change=rule("default", "false")
+    )
+    keep(customer=contoso(), usage_location=rule("default", "BE"), domain=rule("default", CUSTOM))
+    page = Page(writer.get(new_url()))
+    fields = page.form("op_id").fields
+    assert (fields["usage_location"], fields["domain"], fields["immutable_id"]) == ("BE", CUSTOM, "far")
+    assert "force_change" not in fields
+    assert page.words.count("From Contoso Trading’s defaults.") == 2
+    assert page.words.count("From the defaults of all customers.") == 2
+
+
+def test_a_named_template_is_chosen_by_a_link_and_goes_before_both(writer):
+    keep(customer=contoso(), usage_location=rule("default", "BE"))
+    warehouse = keep(customer=contoso(), name="Warehouse", usage_location=rule("default", "IT"))
+    keep(name="Everywhere")
+    first = Page(writer.get(new_url()))
+    assert first.form("op_id").fields["usage_location"] == "BE"
+    assert first.href("Everywhere")
+    page = Page(writer.get(first.href("Warehouse")))
+    fields = page.form("op_id").fields
+    assert (fields["usage_location"], fields["template"]) == ("IT", str(warehouse.pk))
+    assert "From the template Warehouse." in page.words
+
+
+def test_the_patterns_of_a_template_make_the_names(writer, directory):
+    keep(customer=contoso(), user_name=rule("default", "f.last"), display_name=rule("default", "last, first"))
+    page = Page(writer.get(new_url()))
+    assert page.attributes(id="id_user_name")["data-pattern"] == "f.last"
+    assert page.attributes(id="id_display_name")["data-pattern"] == "last, first"
+    again = Page(writer.post(new_url(), newcomer(writer, user_name="", display_name=""))).form("op_id").fields
+    assert again["user_name"] == "m.lind"
+    assert writer.post(new_url(), again).status_code == 200
+    (user,) = directory.named("m.lind")
+    assert user.display_name == "Lind, Maya"
+
+
+def test_the_address_fills_in_known_fields_and_never_a_password(writer):
+    query = "?first_name=Zoé&user_name=zoe&usage_location=it&domain=nonsense&password=Secret-77&password_mode=typed&x=1"
+    answer = writer.get(new_url() + query)
+    fields = Page(answer).form("op_id").fields
+    assert (fields["first_name"], fields["user_name"], fields["usage_location"]) == ("Zoé", "zoe", "IT")
+    assert (fields["domain"], fields["password"], fields["password_mode"]) == (
+        "contosotrading.onmicrosoft.example",
+        "",
+        "made",
+    )
+    assert "From the address of this page." in Page(answer).words
+    assert 'value="Secret-77"' not in answer.content.decode()
+
+
+def test_a_user_like_another_says_whom_and_opens_no_lock(writer, directory):
+    keep(usage_location=rule("locked", "FR"))
+    like = directory.special("accented")
+    like.usage_location = "IT"
+    page = Page(writer.get(f"{new_url()}?like={like.id}&usage_location=DE"))
+    assert page.form("op_id").fields["usage_location"] == "FR"
+    assert page.form("op_id").fields["domain"] == CUSTOM
+    assert f"From {like.display_name}." in page.words
+
+
+# --- What is locked -----------------------------------------------------------------------------------------
+
+LOCKS = {
+    "first_name": ("Maya", "Eve"),
+    "display_name": ("last first", "Somebody Else"),
+    "domain": (CUSTOM, "contosotrading.onmicrosoft.example"),
+    "usage_location": ("NL", "DE"),
+    "password_mode": ("made", "typed"),
+    "force_change": ("on", "false"),
+    "immutable_id": ("", "aGVsbG8="),
+}
+
+
+FIXED = [(name, mode) for name in LOCKS for mode in ("locked", "hidden") if mode in templates.FIELDS[name][1]]
+
+
+@pytest.mark.parametrize(("name", "mode"), FIXED)
+def test_a_tampered_post_is_refused_in_words_and_set_back(writer, directory, name, mode):
+    value, other = LOCKS[name]
+    keep(customer=contoso(), **{name: rule(mode, value)})
+    fields = newcomer(writer, display_name="", first_name="Maya") | {name: other}
+    answer = writer.post(new_url(), fields)
+    page = Page(answer)
+    assert answer.status_code == 422
+    assert "is locked by Contoso Trading’s defaults" in page.words
+    assert directory.writes() == []
+    assert not Operation.objects.exists()
+    again = page.form("op_id").fields
+    assert again.get(name, "") == ("" if name == "display_name" else value)
+    assert writer.post(new_url(), again).status_code == 200
+
+
+def test_a_lock_holds_though_nothing_is_posted_for_it(writer, directory):
+    keep(
+        usage_location=rule("hidden", "FR"),
+        force_change=rule("locked", "on"),
+        display_name=rule("hidden", "last first"),
+    )
+    page = Page(writer.get(new_url()))
+    fields = page.form("op_id").fields
+    assert "usage_location" not in fields
+    assert "Usage location: France, from the defaults of all customers." in page.words
+    fields = {name: value for name, value in fields.items() if name != "force_change"}
+    answer = writer.post(new_url(), fields | {"first_name": "Maya", "last_name": "Lind", "user_name": "maya.lind"})
+    assert answer.status_code == 200
+    (user,) = directory.named("maya.lind")
+    assert (user.usage_location, user.force_change, user.display_name) == ("FR", True, "Lind Maya")
+
+
+def test_what_all_customers_have_locked_no_nearer_template_opens(writer):
+    keep(usage_location=rule("locked", "FR"))
+    keep(customer=contoso(), usage_location=rule("default", "BE"))
+    named = keep(customer=contoso(), name="Warehouse", usage_location=rule("hidden", "IT"))
+    found = templates.rules_for(contoso(), named)["usage_location"]
+    assert (found.mode, found.value, found.source) == ("locked", "FR", "the defaults of all customers")
+
+
+def test_what_is_required_stays_so_in_nearer_templates(writer):
+    keep(last_name=rule("required"))
+    keep(customer=contoso(), last_name=rule("hidden"))
+    assert templates.rules_for(contoso())["last_name"].mode == "required"
+    page = Page(sent(writer, last_name=""))
+    assert "Enter a value: Last name is required by Contoso Trading’s defaults" in page.words
+
+
+def test_a_locked_pattern_takes_what_it_makes_and_that_with_a_number(writer, directory):
+    keep(user_name=rule("locked", "f.last"))
+    refused = Page(sent(writer, user_name="maya"))
+    assert (
+        "User names are made as f.last by the defaults of all customers. Use m.lind, or that with a num"
+        in refused.words
+    )
+    assert sent(writer, user_name="m.lind7").status_code == 200
+    taken = Page(sent(writer, user_name="m.lind7", display_name="Another"))
+    assert "Available: m.lind2 m.lind3" in taken.words
+
+
+def test_a_locked_domain_is_not_got_round_by_a_whole_user_name(writer, directory):
+    keep(customer=contoso(), domain=rule("locked", CUSTOM))
+    page = Page(sent(writer, user_name="maya@contosotrading.onmicrosoft.example"))
+    assert f"The domain is locked by Contoso Trading’s defaults: {CUSTOM}. Type the user name without @" in page.words
+    assert directory.writes() == []
+
+
+def test_a_form_whose_template_was_removed_comes_back_without_it(writer, directory):
+    row = keep(customer=contoso(), name="Warehouse", usage_location=rule("locked", "IT"))
+    fields = filled(writer, f"{new_url()}?template={row.pk}", first_name="Maya", user_name="maya.lind")
+    row.delete()
+    answer = writer.post(new_url(), fields)
+    page = Page(answer)
+    assert answer.status_code == 422
+    assert "The template of this form is not there any more, so what it locked is open now." in page.words
+    assert directory.writes() == []
+    again = page.form("op_id").fields
+    assert (again["template"], again["first_name"]) == ("", "Maya")
+    assert writer.post(new_url(), again).status_code == 200
+    assert writer.get(f"{new_url()}?template={row.pk}").status_code == 409
+    assert writer.get(f"{new_url()}?template=x").status_code == 409
+
+
+def test_the_template_of_another_customer_is_none_here(writer, snapshot):
+    other = Customer.objects.exclude(tenant_id=tenant("contoso")).exclude(tenant_id=None).first()
+    row = keep(customer=other, name="Warehouse")
+    assert writer.get(f"{new_url()}?template={row.pk}").status_code == 409
+    assert writer.get(url(row.pk)).status_code == 404
+
+
+# --- Managing them ------------------------------------------------------------------------------------------
+
+
+def test_a_template_is_made_changed_and_removed_and_the_trail_has_before_and_after(writer):
+    fields = opened(writer, url("new"), name="Warehouse", usage_location_mode="locked", usage_location_value="NL")
+    assert writer.post(url("new"), fields | {"step": "save"}).status_code == 303
+    row = UserTemplate.objects.get()
+    assert (row.name, row.rules, row.customer) == ("Warehouse", {"usage_location": rule("locked", "NL")}, contoso())
+    words = Page(writer.get(reverse(LIST, args=[tenant("contoso")]))).words
+    assert "Warehouse Usage location: Locked: Netherlands" in words
+    fields = opened(writer, url(row.pk), usage_location_mode="default")
+    assert writer.post(url(row.pk), fields | {"step": "save"}).status_code == 303
+    assert writer.post(url(row.pk), {"step": "remove"}).status_code == 303
+    assert not UserTemplate.objects.exists()
+    locked, free = "Locked: Netherlands", "Filled in, can be changed: Netherlands"
+    assert lines("add template") == [{"name": ["", "Warehouse"], "usage_location": ["", locked]}]
+    assert lines("change template") == [{"usage_location": [locked, free]}]
+    assert lines("remove template") == [{"usage_location": [free, ""]}]
+
+
+def test_of_two_who_change_a_template_the_later_is_told_and_loses_nothing(writer):
+    row = keep(customer=contoso(), name="Warehouse")
+    mine, theirs = opened(writer, url(row.pk)), opened(writer, url(row.pk))
+    writer.post(url(row.pk), theirs | {"step": "save", "name": "Store"})
+    answer = writer.post(url(row.pk), mine | {"step": "save", "name": "Depot"})
+    page = Page(answer)
+    assert answer.status_code == 409
+    assert "Somebody else changed or removed this template since you opened it. Nothing was saved." in page.words
+    assert page.form("version").fields["name"] == "Depot"
+    row.refresh_from_db()
+    assert row.name == "Store"
+
+
+@pytest.mark.parametrize("name", ["Warehouse", "WÁREHOUSE"])
+def test_two_templates_of_one_name_are_not_told_apart(writer, name):
+    keep(customer=contoso(), name="Warehouse")
+    answer = writer.post(url("new"), {"step": "save", "version": "0", "name": name})
+    assert answer.status_code == 409
+    assert f"There is a template {name} here already." in Page(answer).words
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"name": ""}, "Enter a name, such as the team or the office it is for"),
+        ({"name": "\u0301"}, "Enter a name with letters or numbers in it"),
+        ({"usage_location_value": "NL"}, "Choose a rule for the value of Usage location, or take the value out"),
+        ({"usage_location_mode": "locked"}, "Choose what Usage location is to be"),
+        ({"immutable_id_mode": "default"}, "Choose what Immutable ID is to be"),
+        ({"password_mode_mode": "hidden", "password_mode_value": "typed"}, "A password that is typed needs its field."),
+        ({"domain_mode": "locked", "domain_value": "elsewhere.example"}, "elsewhere.example"),
+    ],
+)
+def test_a_template_that_nobody_could_fill_is_not_saved(writer, typed, said):
+    answer = writer.post(url("new"), {"step": "save", "version": "0", "name": "Warehouse"} | typed)
+    assert answer.status_code == 422
+    assert said in Page(answer).words
+    assert not UserTemplate.objects.exists()
+
+
+def test_the_defaults_of_a_customer_are_one_set(writer):
+    for location in ("NL", "BE"):
+        fields = opened(writer, url("defaults"), usage_location_mode="default", usage_location_value=location)
+        assert writer.post(url("defaults"), fields | {"step": "save"}).status_code == 303
+    assert [row.rules["usage_location"]["value"] for row in UserTemplate.objects.all()] == ["BE"]
+
+
+def test_a_template_is_made_from_a_user(writer, directory):
+    user = directory.special("plain")
+    page = Page(writer.get(user_url(user.id)))
+    fields = opened(writer, page.href("Make a template"))
+    domain = user.upn.partition("@")[2]
+    assert (fields["domain_mode"], fields["domain_value"]) == ("default", domain)
+    assert fields["usage_location_value"] == user.usage_location
+    assert fields["first_name_value"] == fields["name"] == ""
+    assert page.href("New user like this") == f"{new_url()}?like={user.id}"
+
+
+def test_a_template_is_copied_to_another_customer_without_the_domain_it_lacks(writer):
+    other = Customer.objects.exclude(tenant_id=None).exclude(tenant_id=tenant("contoso")).exclude(domain="").first()
+    row = keep(customer=contoso(), name="Warehouse", domain=rule("locked", CUSTOM), usage_location=rule("locked", "NL"))
+    assert writer.post(url(row.pk), {"step": "copy", "to": other.tenant_id.upper()}).status_code == 303
+    copied = UserTemplate.objects.get(customer=other)
+    assert (copied.name, copied.rules) == ("Warehouse", {"usage_location": rule("locked", "NL")})
+    assert lines("copy template here") == [{"name": ["", "Warehouse"], "usage_location": ["", "Locked: Netherlands"]}]
+    again = writer.post(url(row.pk), {"step": "copy", "to": other.tenant_id})
+    assert again.status_code == 422
+    assert "There is a template Warehouse here already." in Page(again).words
+    nobody = Page(writer.post(url(row.pk), {"step": "copy", "to": "nowhere.example"}))
+    assert "No customer of Partner Center has the tenant ID or default domain nowhere.example." in nobody.words
+
+
+def test_those_of_all_customers_are_read_by_writers_and_changed_by_an_admin(writer, signed_in):
+    words = Page(writer.get(reverse(ALL))).words
+    assert "You can read these, not change them." in words
+    one = reverse("all-template", args=["defaults"])
+    assert "Save template" not in Page(writer.get(one)).words
+    assert writer.post(one, {"step": "save", "version": "0"}).status_code == 403
+    admin = signed_in("admin")
+    fields = opened(admin, one, usage_location_mode="locked", usage_location_value="NL")
+    assert "domain_mode" not in fields
+    assert admin.post(one, fields | {"step": "save"}).status_code == 303
+    assert templates.rules_for(contoso())["usage_location"].value == "NL"
+
+
+def test_a_row_of_the_table_leads_to_a_user_like_it(writer):
+    assert "?like=" in Page(writer.get(users_url())).href("New user like this")

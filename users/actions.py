@@ -1,0 +1,416 @@
+"""What an operator does to a customer's users: ask for the right, store the intent, send, store the answer.
+
+Nothing here knows of requests or pages. Whoever calls gives `by` and the `grant` whose tokens are used: never
+another person's, never an app-only token, never AvePoint's.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError
+
+from customers.access import Action, ActionDenied, access_to
+from customers.explain import why_not
+from customers.models import Customer
+from partnerportal import audit, grants
+from partnerportal.models import AuditEvent, Operator, TokenCache
+from partnerportal.permissions import Permission, RoleMissing, may
+from partnerportal.upstream.errors import Forbidden, NotFound, UpstreamError
+from partnerportal.upstream.http import Secret
+from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
+from partnerportal.vault import VaultError
+
+from . import kinds, operations, passwords, refusals
+from .kinds import EDITABLE, values_of
+from .models import Operation
+
+log = logging.getLogger(__name__)
+
+State = Operation.State
+DELETED_PAGES = 2  # of 500, in which the name of a new user is looked for
+
+
+class ChangedMeanwhile(Exception):
+    """Somebody else changed the user after the form was filled. Nothing was saved."""
+
+    def __init__(self, current: dict[str, str], before: dict[str, str]) -> None:
+        self.current, self.before = current, before
+        super().__init__()
+
+
+class StillOpen(Exception):
+    """Nobody knows yet what became of another create of this very name. `operation` is the older one."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        super().__init__()
+
+
+class WasDeleted(Exception):
+    """A deleted user had this very name: restoring them may be what is wanted. Nothing was sent."""
+
+    def __init__(self, user: CustomerUser) -> None:
+        self.user = user
+        super().__init__()
+
+
+class TooFast(Exception):
+    """More writes within a minute than a person sends by hand."""
+
+
+class UserGone(Exception):
+    """The user is not in this customer (any more)."""
+
+
+class Administrator(Exception):
+    """The user has power in the customer's directory: a new password needs more than a right. `roles` by name."""
+
+    def __init__(self, roles: tuple[str, ...]) -> None:
+        self.roles = roles
+        super().__init__()
+
+
+def create_user(
+    *,
+    customer: Customer,
+    fields: Mapping[str, str],
+    password: Secret | None,
+    force_change: bool,
+    op_id: uuid.UUID,
+    by: Operator,
+    grant: TokenCache,
+    despite_deleted: bool = False,
+) -> Operation:
+    """Create a user; `password` None means that one is made. Returns the operation in whatever state it ended.
+
+    The same `op_id` gives the same operation, however often it is sent. Raises `ActionDenied` before anything
+    leaves, `RoleMissing`, `StillOpen` while another create of this name is undecided, `WasDeleted` for the name of a
+    deleted user unless `despite_deleted`, and `StrangeOperation` for an `op_id` of somebody else.
+    """
+    create = Operation.Kind.CREATE
+    name = fields["display_name"]
+    about = operations.about(create, customer, name, fields, sets_password=True)
+    known = partial(
+        operations.find,
+        op_id,
+        kind=create,
+        by=by,
+        customer=customer,
+        fields=fields,
+        password=password,
+        force_change=force_change,
+    )
+    with _refusals_noted(about, by):
+        if earlier := known():
+            return operations.wait_for(earlier)
+        _must_be_allowed([Action.CREATE], customer, by=by, grant=grant)
+        if older := operations.undecided_create(customer, fields["user_principal_name"], but=op_id):
+            raise StillOpen(older)
+        partner_center = grants.partner_center(grant)
+        if not despite_deleted:
+            _must_not_be_deleted(partner_center, customer, fields["user_principal_name"])
+        try:
+            operation = operations.begin(
+                op_id,
+                kind=create,
+                by=by,
+                grant=grant,
+                customer=customer,
+                fields=fields,
+                target_name=name,
+                password=password or passwords.generate(fields["user_principal_name"]),
+                force_change=force_change,
+            )
+        except IntegrityError:
+            if earlier := known():  # the other of two presses was faster
+                return operations.wait_for(earlier)
+            raise
+    return operations.send(operation, partial(_write_of(operation).send, partner_center, operation))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to become of one user: only these fields, and a password when `new_password` (None: one is made)."""
+
+    user_id: str
+    before: Mapping[str, str]  # what the form was filled from
+    fields: Mapping[str, str]
+    new_password: bool = False
+    password: Secret | None = None
+    force_change: bool = True
+
+
+def change_user(change: Change, *, customer: Customer, op_id: uuid.UUID, by: Operator, grant: TokenCache) -> Operation:
+    """Carry out a change. Sends changed fields only; a password alone is a reset.
+
+    Raises `ChangedMeanwhile` when the user no longer is what the form was filled from, `Administrator` for a password
+    of somebody with power, and what `carry_out` raises.
+    """
+    plan = Plan(
+        kind=Operation.Kind.PATCH if change.fields else Operation.Kind.RESET,
+        target_id=change.user_id,
+        target_name=change.before["display_name"],
+        fields=change.fields,
+        before=change.before,
+        new_password=change.new_password,
+        password=change.password,
+        force_change=change.force_change,
+    )
+
+    def ready(partner_center: PartnerCenter) -> None:
+        _must_be_unchanged(partner_center, customer, change.user_id, change.before)
+        if change.new_password and (held := powers_of(partner_center, customer, change.user_id)):
+            raise Administrator(held)
+
+    return carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One write to a user who is there, as somebody has confirmed it."""
+
+    kind: Operation.Kind
+    target_id: str
+    target_name: str
+    fields: Mapping[str, Any]
+    before: Mapping[str, Any]
+    new_password: bool = False
+    password: Secret | None = None  # None: one is made
+    force_change: bool = True
+
+    def password_to_set(self) -> Secret | None:
+        """The typed one, or a new one that does not hold the user's name as it will be."""
+        if not self.new_password:
+            return None
+        return self.password or passwords.generate({**self.before, **self.fields}["user_principal_name"])
+
+
+def carry_out(
+    plan: Plan,
+    ready: Callable[[PartnerCenter], None],
+    *,
+    customer: Customer,
+    op_id: uuid.UUID,
+    by: Operator,
+    grant: TokenCache,
+) -> Operation:
+    """The one way of every write but the create: rights, a last look, the intent, one request, its outcome.
+
+    `ready` takes the last look and raises what stands in the way. Raises `ActionDenied` for the whole when any part of
+    it is not allowed, and what `create_user` raises.
+    """
+    what: dict[str, Any] = {"kind": plan.kind, "fields": plan.fields, "target_id": plan.target_id}
+    about = operations.about(
+        plan.kind,
+        customer,
+        plan.target_name,
+        plan.fields,
+        before=plan.before,
+        target_id=plan.target_id,
+        sets_password=plan.new_password,
+    )
+    known = partial(
+        operations.find,
+        op_id,
+        **what,
+        by=by,
+        customer=customer,
+        sets_password=plan.new_password,
+        password=plan.password,
+        force_change=plan.force_change,
+    )
+    with _refusals_noted(about, by):
+        if earlier := known():
+            return operations.wait_for(earlier)
+        _must_be_allowed(_needs(plan.kind, plan.new_password), customer, by=by, grant=grant)
+        partner_center = grants.partner_center(grant)
+        try:
+            ready(partner_center)
+            operation = operations.begin(
+                op_id,
+                **what,
+                by=by,
+                grant=grant,
+                customer=customer,
+                target_name=plan.target_name,
+                before=plan.before,
+                password=plan.password_to_set(),
+                force_change=plan.force_change,
+            )
+        except (ChangedMeanwhile, UserGone, IntegrityError):  # by the other of two presses, which was faster?
+            if earlier := known():
+                return operations.wait_for(earlier)
+            raise
+    return operations.send(operation, partial(kinds.WRITES[plan.kind].send, partner_center, operation))
+
+
+def powers_of(partner_center: PartnerCenter, customer: Customer, user_id: str) -> tuple[str, ...]:
+    """The roles of a user that give power, by name; empty for everybody else.
+
+    Where we may not look, we do not guess: such a user is treated as an administrator.
+    """
+    try:
+        held = partner_center.directory_roles(customer.tenant_id or "", user_id)
+    except Forbidden:
+        return ("roles that we may not see",)
+    except NotFound as error:
+        if error.code != kinds.NO_SUCH_USER:
+            raise
+        raise UserGone from error
+    return tuple(role.name for role in held if role.administers)
+
+
+def _must_not_be_deleted(partner_center: PartnerCenter, customer: Customer, user_name: str) -> None:
+    """Raises `WasDeleted`. A courtesy, so not worth more than two calls, nor a create when they get no answer."""
+    try:
+        pages = islice(partner_center.all_users(customer.tenant_id or "", deleted=True), DELETED_PAGES)
+        deleted = [user for page in pages for user in page.users if _had_name(user, user_name)]
+    except UpstreamError:  # the create itself will be told what is wrong
+        return
+    except Exception:  # nor is it worth one for a fault of ours, in what nobody has asked for
+        log.exception("the deleted users could not be looked through")
+        return
+    if deleted:
+        raise WasDeleted(max(deleted, key=lambda user: str(user.soft_deleted_at or "")))
+
+
+def _had_name(user: CustomerUser, name: str) -> bool:
+    """Entra puts the object id, without dashes, before the name of a user that it deletes."""
+    return user.user_principal_name.lower().removeprefix(user.id.replace("-", "").lower()) == name.lower()
+
+
+def check_again(operation: Operation, *, by: Operator, grant: TokenCache) -> None:
+    """Find out what became of an unknown operation, by looking the user up. Raises `UpstreamError`."""
+    if operation.lost:
+        operations.give_up(operation)
+    if operation.state != State.UNKNOWN:
+        return
+    _write_of(operation).check(operation, grants.partner_center(grant), by)
+
+
+def send_again(operation: Operation, *, by: Operator, grant: TokenCache) -> None:
+    """Send an operation once more under its old id, after a look-up has found that it had no effect."""
+    if not operation.may_go_again:
+        return
+    is_create = operation.kind == Operation.Kind.CREATE
+    wanted = _needs(Operation.Kind(operation.kind), operation.sets_password)
+    with _refusals_noted(operations.subject(operation), by):
+        _must_be_allowed(wanted, operation.customer, by=by, grant=grant)
+    partner_center = grants.partner_center(grant)
+    if not (is_create or _still_had_no_effect(operation, partner_center, by)):
+        return
+    if operation.sets_password and not _opens(operation):
+        detail = "The password can no longer be opened, so it is not sent again. Set a new one."
+        operations.decide(operation, by=by, state=State.STOPPED, detail=detail, sealed_password=None)
+        return
+    if not operations.again(operation, by=by, grant=grant):
+        return
+    operations.send(operation, partial(_write_of(operation).send, partner_center, operation))
+    if is_create and operation.state == State.UNKNOWN and refusals.name_is_taken(operation.detail):
+        _write_of(operation).check(operation, partner_center, by)  # by our own first try?
+
+
+def give_up(operation: Operation, *, by: Operator) -> None:
+    """The person has looked, found nothing, and wants no more of it: the name is free for another form."""
+    if operation.may_go_again:
+        detail = "Given up after a look-up found nothing."
+        operations.decide(operation, by=by, state=State.STOPPED, detail=detail, sealed_password=None)
+
+
+def _opens(operation: Operation) -> bool:
+    """Whether the sealed password can be read: a key may have been taken away since."""
+    try:
+        operations.sealed_password_of(operation)
+    except VaultError:
+        return False
+    return True
+
+
+def _must_be_allowed(wanted: Sequence[Action], customer: Customer, *, by: Operator, grant: TokenCache) -> None:
+    """App role and GDAP must both say yes, asked anew. Raises `RoleMissing`, `TooFast` or `ActionDenied`."""
+    if not may(by, Permission.WRITE_USERS):
+        raise RoleMissing(Permission.WRITE_USERS)
+    if operations.sent_within_a_minute(by) >= settings.WRITES_A_MINUTE:
+        raise TooFast
+    access = access_to(customer.tenant_id or "", by=by, graph=grants.graph(grant), fresh=True)
+    for verdict in (access[each] for each in wanted):
+        if not verdict.tried:
+            raise ActionDenied(verdict, why_not(verdict, customer))
+
+
+@contextmanager
+def _refusals_noted(about: audit.Subject, by: Operator) -> Iterator[None]:
+    """What is refused before anything was sent is written down all the same, and raised on."""
+    try:
+        yield
+    except ActionDenied as denied:
+        _note(about, AuditEvent.Outcome.DENIED, denied.reason, by)
+        raise
+    except TooFast:
+        _note(about, AuditEvent.Outcome.DENIED, "More writes within a minute than a person sends by hand.", by)
+        raise
+    except WasDeleted:
+        _note(about, AuditEvent.Outcome.CONFLICT, "A deleted user had this name. Restore was offered instead.", by)
+        raise
+    except operations.StrangeOperation:
+        _note(about, AuditEvent.Outcome.DENIED, "This form was sent before, with other values or by somebody else.", by)
+        raise
+    except ChangedMeanwhile:
+        _note(about, AuditEvent.Outcome.CONFLICT, "The user had changed since the form was opened.", by)
+        raise
+    except UserGone:
+        _note(about, AuditEvent.Outcome.CONFLICT, "The user is not in this customer any more.", by)
+        raise
+    except Administrator as powerful:
+        detail = f"The user is an administrator: {', '.join(powerful.roles)}."
+        _note(about, AuditEvent.Outcome.DENIED, detail, by)
+        raise
+
+
+def _note(about: audit.Subject, outcome: str, detail: str, by: Operator) -> None:
+    audit.note(about, audit.Result(outcome=outcome, detail=detail), by=by)
+
+
+def _must_be_unchanged(
+    partner_center: PartnerCenter, customer: Customer, user_id: str, before: Mapping[str, str]
+) -> None:
+    """Read the user once more under this tenant, and compare with what the form was filled from."""
+    try:
+        current = values_of(partner_center.user(customer.tenant_id or "", user_id))
+    except NotFound as error:
+        raise UserGone from error
+    if any(current[name] != before.get(name, "") for name in EDITABLE):
+        raise ChangedMeanwhile(current, dict(before))
+
+
+_NEEDS = {
+    Operation.Kind.CREATE: Action.CREATE,
+    Operation.Kind.PATCH: Action.PATCH,
+    Operation.Kind.RESET: Action.RESET_PASSWORD,
+    Operation.Kind.DELETE: Action.DELETE,
+    Operation.Kind.RESTORE: Action.RESTORE,
+    Operation.Kind.LICENCES: Action.LICENCES,
+}
+
+
+def _still_had_no_effect(operation: Operation, partner_center: PartnerCenter, by: Operator) -> bool:
+    """Whether a write may go once more: somebody may have been at the user since the look-up."""
+    _write_of(operation).check(operation, partner_center, by)
+    return operation.may_go_again
+
+
+def _write_of(operation: Operation) -> kinds.Write:
+    return kinds.WRITES[Operation.Kind(operation.kind)]
+
+
+def _needs(kind: Operation.Kind, sets_password: bool) -> list[Action]:
+    """The rights that a write needs. Who creates a user may set its first password."""
+    wanted = [_NEEDS[kind]]
+    return [*wanted, Action.RESET_PASSWORD] if sets_password and kind is Operation.Kind.PATCH else wanted

@@ -1,0 +1,358 @@
+"""Write-ahead: what is to be sent is stored first, and what came of it is stored after.
+
+checked -> sent -> done | refused | conflict | denied | unknown. An answer that may hide a success is *unknown*, never
+"failed": then somebody looks the user up, and only a look-up that found nothing lets the same request go again, under
+the same id and with the same sealed password.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+
+from customers.models import Customer
+from partnerportal import audit, clock, vault
+from partnerportal.models import AuditEvent, Operator, TokenCache
+from partnerportal.upstream.errors import Conflict, Forbidden, Throttled, UpstreamError
+from partnerportal.upstream.http import Secret
+from partnerportal.upstream.partner_center import Receipt
+
+from . import refusals
+from .models import Operation
+
+log = logging.getLogger(__name__)
+
+State = Operation.State
+PATIENCE = 25.0  # seconds that a second press waits for the answer to the first
+
+
+class StrangeOperation(Exception):
+    """This `op_id` is known from another operator, customer or with other values. Nothing of it is shown."""
+
+
+def find(
+    op_id: uuid.UUID,
+    *,
+    kind: str,
+    by: Operator,
+    customer: Customer,
+    fields: Mapping[str, Any],
+    target_id: str = "",
+    sets_password: bool = True,
+    password: Secret | None = None,
+    force_change: bool = True,
+) -> Operation | None:
+    """The operation that this form has started already; None for a first press. Raises `StrangeOperation`."""
+    operation = Operation.objects.filter(op_id=op_id).first()
+    if operation is None:
+        return None
+    known = (operation.kind, operation.by_id, operation.customer_id, operation.fields, operation.sets_password)
+    if known != (kind, by.pk, customer.pk, dict(fields), sets_password):
+        raise StrangeOperation
+    if sets_password and operation.force_change != force_change:
+        raise StrangeOperation
+    if password and operation.has_password and _open(operation) != password:  # compared in constant time
+        raise StrangeOperation
+    if target_id and operation.target_id != target_id:  # of a create, only the answer tells it
+        raise StrangeOperation
+    return operation
+
+
+def begin(
+    op_id: uuid.UUID,
+    *,
+    kind: str,
+    by: Operator,
+    grant: TokenCache,
+    customer: Customer,
+    fields: Mapping[str, Any],
+    target_name: str,
+    target_id: str = "",
+    before: Mapping[str, Any] | None = None,
+    password: Secret | None = None,
+    force_change: bool = True,
+) -> Operation:
+    """Commit the intent: the row, the sealed password and the audit line. Raises IntegrityError on a second press."""
+    operation = Operation(
+        op_id=op_id,
+        kind=kind,
+        by=by,
+        session=grant.pk,
+        customer=customer,
+        tenant_id=customer.tenant_id or "",
+        target_id=target_id,
+        target_name=target_name,
+        fields=dict(fields),
+        before=dict(before or {}),
+        force_change=force_change,
+        sets_password=password is not None,
+        sealed_password=vault.seal("operation", str(op_id), password.reveal()) if password else None,
+        sent_at=clock.now(),
+    )
+    with transaction.atomic():
+        operation.save(force_insert=True)
+        audit.intend(subject(operation), by=by, attempt=operation.attempt)
+    return operation
+
+
+def send(operation: Operation, call: Callable[[], Receipt]) -> Operation:
+    """Make the call once and write down what came of it. Never raises for what upstream answered."""
+    if not operation.write(state=State.SENT, sent_at=clock.now()):
+        return wait_for(operation)
+    started = time.monotonic()
+    try:
+        receipt = call()
+    except UpstreamError as error:
+        operation.claims = error.claims
+        _settle(operation, **_refused(error, operation), milliseconds=_since(started))
+    except Exception:
+        # Whatever broke in here, it may have been sent: the last thing to say is that nothing was changed.
+        log.exception("operation %s broke off", operation.op_id)
+        _settle(operation, state=State.UNKNOWN, detail="We had a fault while it was being done.")
+    else:
+        created = receipt.user if operation.kind == Operation.Kind.CREATE else None
+        target = {"target_id": created.id} if created else {}
+        _settle(
+            operation,
+            state=State.DONE,
+            status=receipt.status,
+            correlation_id=receipt.correlation_id,
+            detail=" ".join(receipt.warnings),
+            milliseconds=_since(started),
+            **target,
+        )
+    return operation
+
+
+def again(operation: Operation, *, by: Operator, grant: TokenCache) -> bool:
+    """Open an operation that a look-up found absent for one more send under its old id. False: somebody was faster.
+
+    Its password may then be seen by the sign-in that sends it now.
+    """
+    attempt = uuid.uuid4()
+    with transaction.atomic():
+        won = operation.write(
+            state=State.CHECKED,
+            attempt=attempt,
+            session=grant.pk,
+            tries=operation.tries + 1,
+            sent_at=clock.now(),
+            checked_at=None,
+            found_absent=False,
+        )
+        if won:
+            audit.intend(subject(operation), by=by, attempt=attempt)
+    return won
+
+
+def decide(operation: Operation, *, by: Operator, state: str, detail: str = "", **values: Any) -> bool:
+    """Write down what a look-up found out about an unknown operation. False: somebody was faster."""
+    about = subject(operation)
+    with transaction.atomic():
+        decided = {} if state == State.UNKNOWN else {"decided_at": clock.now()}
+        won = operation.write(state=state, detail=detail, checked_at=clock.now(), **decided, **values)
+        if won:
+            looked_up = audit.Subject(**{**vars(about), "action": f"check {about.action}"})
+            result = audit.Result(outcome=_OUTCOMES[State(state)], detail=detail, target_id=operation.target_id)
+            audit.note(looked_up, result, by=by)
+    return won
+
+
+def wait_for(operation: Operation) -> Operation:
+    """The operation once it is decided; after `PATIENCE` seconds as it stands. For the second of two presses."""
+    until = time.monotonic() + PATIENCE
+    operation.refresh_from_db()
+    while operation.state in {State.CHECKED, State.SENT} and not operation.lost and time.monotonic() < until:
+        time.sleep(0.2)
+        operation.refresh_from_db()
+    if operation.lost:
+        give_up(operation)
+    return operation
+
+
+def settled(operation: Operation) -> Operation:
+    """The operation as it stands; unknown when whoever sent it has died."""
+    if operation.lost:
+        give_up(operation)
+    return operation
+
+
+def give_up(operation: Operation) -> None:
+    """Nobody is left who could tell: what was sent by a process that died is unknown."""
+    _settle(operation, state=State.UNKNOWN, detail="The portal was interrupted before the answer came.")
+
+
+def password_of(operation: Operation, *, by: Operator, grant: TokenCache) -> Secret | None:
+    """The password that was set, for the person and the sign-in that set it, until Done or 15 minutes."""
+    if operation.sealed_password is None or operation.state != State.DONE or operation.decided_at is None:
+        return None
+    if operation.by_id != by.pk or operation.session != grant.pk:
+        return None
+    if clock.now() - operation.decided_at >= Operation.SHOWN_FOR:
+        return None
+    try:
+        return _open(operation)
+    except vault.VaultError:  # its key was taken away
+        return None
+
+
+def sealed_password_of(operation: Operation) -> Secret:
+    """The password to send, whatever the state. For the wire only, never for a page. Raises `VaultError`."""
+    return _open(operation)
+
+
+def sent_within_a_minute(by: Operator) -> int:
+    """How many writes this person has begun within the last minute."""
+    return Operation.objects.filter(by=by, created_at__gt=clock.now() - timedelta(minutes=1)).count()
+
+
+def undecided_create(customer: Customer, user_name: str, *, but: uuid.UUID) -> Operation | None:
+    """A create of this name in this customer, `but` for this one, of which nobody knows yet what became of it."""
+    open_ones = Operation.objects.filter(
+        kind=Operation.Kind.CREATE, customer=customer, state__in=Operation.UNDECIDED
+    ).select_related("by", "customer")
+    open_ones = open_ones.exclude(op_id=but)
+    wanted = user_name.lower()
+    found = (one for one in open_ones if str(one.fields.get("user_principal_name", "")).lower() == wanted)
+    return next(found, None)
+
+
+def claimed_by_another(operation: Operation, user_id: str) -> bool:
+    """Whether this user is what another create of ours has made."""
+    others = Operation.objects.filter(kind=Operation.Kind.CREATE, state=State.DONE, target_id=user_id)
+    return others.exclude(pk=operation.pk).exists()
+
+
+def newer_password(operation: Operation) -> bool:
+    """Whether a password was set for the same user after this operation was thought of."""
+    later = Operation.objects.filter(
+        tenant_id=operation.tenant_id, target_id=operation.target_id, state=State.DONE, sets_password=True
+    )
+    return later.exclude(pk=operation.pk).filter(decided_at__gt=operation.created_at).exists()
+
+
+def destroy_password(operation: Operation) -> None:
+    """Done was pressed: the password is gone from the database. One that may have to go again stays."""
+    Operation.objects.filter(pk=operation.pk, state=State.DONE).update(sealed_password=None)
+
+
+def subject(operation: Operation) -> audit.Subject:
+    """The operation as the audit trail tells it."""
+    return about(
+        Operation.Kind(operation.kind),
+        operation.customer,
+        operation.target_name,
+        operation.fields,
+        before=operation.before,
+        target_id=operation.target_id,
+        sets_password=operation.sets_password,
+    )
+
+
+def about(
+    kind: Operation.Kind,
+    customer: Customer,
+    target_name: str,
+    fields: Mapping[str, Any],
+    *,
+    before: Mapping[str, Any] | None = None,
+    target_id: str = "",
+    sets_password: bool,
+) -> audit.Subject:
+    """What somebody is about to do, for the audit trail: fields before and after, and never a password."""
+    told = {name: (_told((before or {}).get(name, "")), _told(value)) for name, value in fields.items()}
+    if sets_password:
+        told["password"] = ("not shown", "a new one, not shown")
+    return audit.Subject(
+        action=kind.label.lower(),
+        tenant_id=customer.tenant_id or "",
+        customer_name=customer.name,
+        target_id=target_id,
+        target_name=target_name,
+        fields=told,
+    )
+
+
+def _told(value: Any) -> Any:
+    """Licences by their names alone; all else as it is."""
+    return ", ".join(value.values()) if isinstance(value, dict) else value
+
+
+def _open(operation: Operation) -> Secret:
+    return Secret(vault.open("operation", str(operation.op_id), bytes(operation.sealed_password or b"")))
+
+
+def _refused(error: UpstreamError, operation: Operation) -> dict[str, Any]:
+    """What an error means for the operation: a sure no, of which kind, or nothing that we know."""
+    detail = _in_full(error)
+    if error.ambiguous:
+        state, detail = State.UNKNOWN, str(error)
+    elif operation.tries > 1:
+        # A sure no to this try says nothing of the first one, whose outcome nobody knows.
+        state, detail = (
+            State.UNKNOWN,
+            f"This time it was refused: “{detail}” What became of the first try is not known.",
+        )
+    elif isinstance(error, Conflict) or refusals.name_is_taken(error.description):
+        state = State.CONFLICT
+    elif isinstance(error, Forbidden):
+        state = State.DENIED
+    else:
+        state = State.REFUSED
+        detail = str(error) if isinstance(error, Throttled) else detail  # says until when
+    return {
+        "state": state,
+        "status": error.status,
+        "code": error.code,
+        "detail": detail,
+        "correlation_id": error.correlation_id,
+    }
+
+
+def _in_full(error: UpstreamError) -> str:
+    """Microsoft's sentence, with the properties it blames when it names them beside it only."""
+    detail = error.description or str(error)
+    blamed = [name for name in error.data if name.lower() not in detail.lower()]
+    return f"{detail} ({', '.join(blamed)})" if blamed else detail
+
+
+def _settle(operation: Operation, *, state: str, milliseconds: int | None = None, **values: Any) -> None:
+    """State, outcome line and the end of a password that was refused, in one transaction."""
+    settled = state in {State.REFUSED, State.CONFLICT, State.DENIED}
+    about = subject(operation)
+    if state != State.UNKNOWN:
+        values["decided_at"] = clock.now()
+    if settled:
+        values["sealed_password"] = None
+    with transaction.atomic():
+        if not operation.write(state=state, **values):
+            return
+        result = audit.Result(
+            outcome=_OUTCOMES[State(state)],
+            detail=operation.detail,
+            target_id=operation.target_id,
+            status=operation.status,
+            code=operation.code,
+            upstream_request_id=str(operation.op_id),
+            correlation_id=operation.correlation_id,
+            milliseconds=milliseconds,
+        )
+        audit.conclude(operation.attempt, about, result, by=operation.by)
+
+
+_OUTCOMES = {
+    State.DONE: AuditEvent.Outcome.DONE,
+    State.REFUSED: AuditEvent.Outcome.FAILED,
+    State.CONFLICT: AuditEvent.Outcome.CONFLICT,
+    State.DENIED: AuditEvent.Outcome.DENIED,
+    State.UNKNOWN: AuditEvent.Outcome.UNKNOWN,
+    State.STOPPED: AuditEvent.Outcome.FAILED,
+}
+
+
+def _since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

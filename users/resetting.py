@@ -1,0 +1,107 @@
+"""A new password for somebody who has lost theirs; for an administrator, by somebody who proves who they are."""
+
+import uuid
+from functools import partial
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_http_methods
+
+from customers.access import Action
+from customers.models import Customer
+from partnerportal import grants, problems, sessions
+from partnerportal.http import OperatorRequest, render_page
+from partnerportal.models import Operator, TokenCache
+from partnerportal.permissions import Permission, require
+from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
+
+from . import actions, pages
+from .confirming import ConfirmForm, NamedForm
+from .deleting import must_have_this_name
+from .models import Operation
+
+
+def reset_password(
+    user_id: str,
+    before: dict[str, str],
+    *,
+    proved: bool,
+    customer: Customer,
+    op_id: uuid.UUID,
+    by: Operator,
+    grant: TokenCache,
+) -> Operation:
+    """Set a password that is made here, to be changed at the first sign-in.
+
+    `proved`: the operator has just signed in anew and typed the user's name. Without it, raises `Administrator` for
+    somebody with power; raises what `carry_out` raises.
+    """
+
+    def ready(partner_center: PartnerCenter) -> None:
+        must_have_this_name(customer, user_id, before, partner_center)
+        held = actions.powers_of(partner_center, customer, user_id)
+        if held and not proved:
+            raise actions.Administrator(held)
+
+    plan = actions.Plan(
+        kind=Operation.Kind.RESET,
+        target_id=user_id,
+        target_name=before["display_name"],
+        fields={},
+        before=before,
+        new_password=True,
+    )
+    return actions.carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant)
+
+
+# --- Page ---------------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "POST"])
+@require(Permission.WRITE_USERS)
+def user_reset(request: OperatorRequest, key: str, user_id: uuid.UUID) -> HttpResponse:
+    """Says whose password it is, and what power they have; a POST sets it and shows it once."""
+    customer = pages.tenant_of(key)
+    if request.method == "POST":
+        return _reset(request, customer, str(user_id))
+    return pages.confirm_active(
+        request, customer, user_id, Action.RESET_PASSWORD, "users/reset.html", more=partial(_whose, request, customer)
+    )
+
+
+def _whose(request: OperatorRequest, customer: Customer, person: CustomerUser) -> dict[str, object]:
+    """The roles of the user, asked before anything is offered, and what they ask of the operator."""
+    powers = actions.powers_of(grants.partner_center(request.grant), customer, person.id)
+    form = NamedForm.about(person) if powers else ConfirmForm.about(person)
+    return {"form": form, "powers": powers, **_proof(request, bool(powers))}
+
+
+def _proof(request: OperatorRequest, needed: bool) -> dict[str, object]:
+    """The way to sign in anew, where that is needed: Microsoft is told to ask whatever it remembers."""
+    if not needed or sessions.proved_lately(request):
+        return {}
+    sessions.remember_challenge(request, claims="")
+    return {"proof_url": problems.sign_in_url(request.path)}
+
+
+def _reset(request: OperatorRequest, customer: Customer, user_id: str) -> HttpResponse:
+    """Whoever sends a name confirms it; an administrator's is asked for by the action, not by the form."""
+    named = "name" in request.POST
+    form = (NamedForm if named else ConfirmForm)(request.POST, user_id=user_id)
+    proved = named and form.is_valid() and sessions.proved_lately(request)
+    try:
+        return pages.confirmed(request, customer, form, "users/reset.html", partial(reset_password, proved=proved))
+    except actions.Administrator as powerful:
+        form = NamedForm(request.POST, user_id=user_id)
+        held = ", ".join(powerful.roles)
+        form.add_error(
+            None, f"This user has {held}. That needs a sign-in of the last 15 minutes and the user name, typed."
+        )
+        context = {
+            **pages.shell(request, customer, pages.access_now(request, customer)),
+            **_proof(request, needed=True),
+            "form": form,
+            "person": form.before_or_nothing,
+            "powers": powerful.roles,
+            "user_id": user_id,
+        }
+        return render_page(request, "users/reset.html", "form_area", context, status=403)

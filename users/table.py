@@ -1,0 +1,218 @@
+"""One page of a customer's users, live: the list, the rights and the customer's details, asked side by side."""
+
+import contextvars
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from django.urls import reverse
+
+from customers import merge
+from customers.access import Access, Action, access_to, last_known
+from customers.models import Customer
+from partnerportal import clock, grants
+from partnerportal.http import differing, typed, with_query
+from partnerportal.models import Operator, TokenCache
+from partnerportal.upstream.errors import Refused, SignInAgain, UpstreamError
+from partnerportal.upstream.graph import Graph
+from partnerportal.upstream.partner_center import CustomerProfile, CustomerUser, PartnerCenter, UserPage
+
+from . import names, tally, walks
+
+SIZES = (25, 50, 100, 200, 500)
+KNOWN_VALUES = {"state": ("active", "deleted"), "sort": ("name", "-name"), "size": tuple(map(str, SIZES))}
+PROFILE_FOR = timedelta(hours=24)  # how long details read by id are good enough
+
+
+class NoRole(Exception):
+    """Graph says that this operator may not see the users here. Carries the access that says why."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        super().__init__()
+
+
+@dataclass(frozen=True)
+class TableQuery:
+    """What the URL of a users table asks for."""
+
+    state: str = "active"
+    sort: str = "name"
+    size: int = 25
+    cursor: str = ""
+    unknown: tuple[tuple[str, str], ...] = ()  # (key, value) of what was asked for and does not exist
+    fresh: int = 0  # 1: what is kept of this page does not do
+
+    @classmethod
+    def read(cls, params: Mapping[str, str]) -> "TableQuery":
+        """Unknown keys are ignored; an unknown value becomes the default, and the page says so."""
+        given = {key: typed(params, key) for key in KNOWN_VALUES}
+        unknown = tuple((key, value) for key, value in given.items() if value and value not in KNOWN_VALUES[key])
+        good = {key: value for key, value in given.items() if value in KNOWN_VALUES[key]}
+        return cls(
+            state=good.get("state", "active"),
+            sort=good.get("sort", "name"),
+            size=int(good.get("size", 25)),
+            cursor=params.get("cursor", "")[:300],
+            unknown=unknown,
+            fresh=int("fresh" in params),
+        )
+
+    @property
+    def deleted(self) -> bool:
+        return self.state == "deleted"
+
+    @property
+    def descending(self) -> bool:
+        return self.sort == "-name"
+
+    def url(self, customer: Customer, view: str = "users", **changes: Any) -> str:
+        """The table's URL with these changes; without a cursor it is the first page."""
+        wanted = replace(self, **{"cursor": "", "unknown": (), "fresh": 0, **changes})
+        return with_query(reverse(view, args=[customer.key]), differing(vars(wanted), vars(TableQuery())))
+
+
+@dataclass(frozen=True)
+class Table:
+    """What came. Exactly one of `page` and `problem` is there."""
+
+    access: Access
+    place: walks.Place
+    page: UserPage | None = None
+    problem: UpstreamError | None = None
+    note: str = ""  # why this is not the page that was asked for
+
+    @property
+    def users(self) -> tuple[CustomerUser, ...]:
+        """Each once, whatever came."""
+        return tuple({user.id: user for user in self.page.users}.values()) if self.page else ()
+
+
+def load(customer: Customer, query: TableQuery, *, by: Operator, grant: TokenCache) -> Table:
+    """One page of users, with the rights beside it: exactly one list call, and none for a page that is kept.
+
+    Raises `NoRole`, and `SignInAgain` when the tokens are worth nothing. Any other failure is in the result.
+    """
+    tenant_id = customer.tenant_id or ""
+    partner_center, graph = grants.partner_center(grant), grants.graph(grant)
+    wanted = walks.List(customer, query.deleted, query.descending, query.size)
+    note = ""
+    try:
+        place = walks.find(query.cursor, wanted, by=by, grant=grant)
+    except walks.StrangeCursor:
+        place, note = walks.Place(), "That page is no longer there. This is the first page again."
+    asked_at = clock.now()
+    page: Any = None if query.fresh else walks.kept(place)
+    was_kept = page is not None
+    calls = [] if was_kept else [lambda: _page(partner_center, tenant_id, query, place)]
+    access, answers = beside_the_rights(customer, *calls, *_profile(partner_center, customer), by=by, graph=graph)
+    if access[Action.LIST].no:
+        raise NoRole(access)
+    page, *profile = [page, *answers] if was_kept else answers
+    for details in profile:
+        if isinstance(details, CustomerProfile):
+            merge.learn(customer, details, clock.now())
+    if isinstance(page, Refused) and not isinstance(page, SignInAgain) and place.page > 1 and page.status != 403:
+        place, note = walks.Place(), "Partner Center no longer knows that page. This is the first page again."
+        asked_at = clock.now()
+        (page,) = side_by_side(lambda: _page(partner_center, tenant_id, query, place))
+    if isinstance(page, SignInAgain):
+        raise page
+    if isinstance(page, UpstreamError):
+        return Table(access, place, problem=page, note=note)
+    if walks.leads_back(place, page.next):
+        page, note = replace(page, next=None), "Partner Center gives the same page again, so the list ends here."
+    place = walks.remember(place, page.next, wanted, by=by, grant=grant)
+    if not was_kept:
+        walks.keep(place, page, asked_at)
+    merge.see_domains(customer, _domains(page.users))
+    found = Table(access, place, page, note=note)
+    if not (was_kept or query.deleted):
+        tally.count(customer, found.users, asked_at=asked_at, are_all=place.page == 1 and page.next is None)
+    return found
+
+
+def look_ahead(customer: Customer, query: TableQuery, *, by: Operator, grant: TokenCache) -> None:
+    """Ask for the page that the cursor names and keep it: whoever reads the page before it will want it next.
+
+    It leads no further: the page after it is known once it has been shown. Raises `UpstreamError`, and keeps nothing.
+    """
+    wanted = walks.List(customer, query.deleted, query.descending, query.size)
+    try:
+        place = walks.find(query.cursor, wanted, by=by, grant=grant)
+    except walks.StrangeCursor:
+        return
+    if place.walk is None or walks.kept(place):
+        return
+    partner_center, graph = grants.partner_center(grant), grants.graph(grant)
+    asked_at = clock.now()
+    ask = [lambda: _page(partner_center, customer.tenant_id or "", query, place)]
+    access, answers = beside_the_rights(customer, *ask, by=by, graph=graph)
+    if access[Action.LIST].no:
+        return
+    (page,) = answers
+    if isinstance(page, UpstreamError):
+        raise page
+    walks.keep(place, page, asked_at)
+
+
+def beside_the_rights(
+    customer: Customer, *calls: Callable[[], Any], by: Operator, graph: Graph
+) -> tuple[Access, list[Any]]:
+    """What the operator may do here, and what the calls brought; nothing when the users may not be seen.
+
+    Who could not see them a moment ago is asked for the rights first, and the calls are made only after a yes.
+    Raises `SignInAgain` when Graph's token is worth nothing.
+    """
+
+    def rights() -> Access:
+        return access_to(customer.tenant_id or "", by=by, graph=graph)
+
+    last = last_known(customer.tenant_id or "", by=by)
+    if last and last[Action.LIST].no:
+        access = rights()
+        return access, [] if access[Action.LIST].no else side_by_side(*calls)
+    access, *answers = side_by_side(rights, *calls)
+    if isinstance(access, UpstreamError):
+        raise access
+    return access, answers
+
+
+def side_by_side(*calls: Callable[[], Any]) -> list[Any]:
+    """Run calls that touch no database in threads, under the request's budget. An UpstreamError is a result."""
+    if len(calls) < 2:
+        return [_caught(call) for call in calls]
+    with ThreadPoolExecutor(max_workers=len(calls)) as pool:
+        futures = [pool.submit(contextvars.copy_context().run, _caught, call) for call in calls]
+        return [future.result() for future in futures]
+
+
+def _caught(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except UpstreamError as error:
+        return error
+
+
+def _page(partner_center: PartnerCenter, tenant_id: str, query: TableQuery, place: walks.Place) -> UserPage:
+    return partner_center.users(
+        tenant_id, size=query.size, descending=query.descending, deleted=query.deleted, after=place.token
+    )
+
+
+def _profile(partner_center: PartnerCenter, customer: Customer) -> list[Callable[[], CustomerProfile]]:
+    """The call that reads the customer by id, when it is a day since somebody did."""
+    read_at = customer.profile_read_at
+    if read_at and clock.now() - read_at < PROFILE_FOR:
+        return []
+    return [lambda: partner_center.customer(customer.tenant_id or "")]
+
+
+def _domains(users: tuple[CustomerUser, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for user in users:
+        domain = names.parted(user.user_principal_name)[1]
+        found[domain] = "federated" if user.domain_type == "federated" else found.get(domain, "")
+    return found

@@ -1,0 +1,55 @@
+"""Background work on users: what was interrupted becomes unknown, no password outlives its time, and the index."""
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.db import transaction
+
+from customers.models import Customer
+from partnerportal import clock
+from partnerportal.models import Operator, TokenCache
+
+from . import index, links, operations
+from .models import KeptPage, Operation, UserIndex, UserWalk
+
+
+@shared_task
+def purge_secrets() -> None:
+    """Every minute: destroy passwords and links whose time is over, pages that were kept, and walks left behind."""
+    Operation.purge_secrets()
+    links.expire()
+    KeptPage.objects.filter(asked_at__lte=clock.now() - KeptPage.FOR).delete()
+    UserWalk.objects.filter(used_at__lt=clock.now() - UserWalk.IDLE - timedelta(minutes=1)).delete()
+
+
+@shared_task
+def settle_lost() -> None:
+    """Every minute: an operation whose sender died is unknown, and somebody may check it."""
+    in_flight = [Operation.State.CHECKED, Operation.State.SENT]
+    for operation in Operation.objects.filter(state__in=in_flight).select_related("by", "customer"):
+        if operation.lost:
+            operations.give_up(operation)
+
+
+@shared_task
+def read_users(index_id: int) -> None:
+    """Carry out one walk for the index of a customer's users."""
+    index.carry_out(index_id)
+
+
+def start_reading(customer: Customer, *, by: Operator, grant: TokenCache) -> UserIndex:
+    """Ask for a walk, unless one is open, and nudge the worker; a nudge that is lost is made good by `keep_index`."""
+    found, is_new = index.request_walk(customer, by=by, grant=grant)
+    if is_new:
+        transaction.on_commit(lambda: read_users.delay(found.pk), robust=True)
+    return found
+
+
+@shared_task
+def keep_index() -> None:
+    """Every minute: nudge again for walks that nobody holds, and drop what nobody has searched for a week."""
+    now = clock.now()
+    for found in UserIndex.due(now).filter(published_at__lt=now - UserIndex.NUDGE_AGAIN):
+        if UserIndex.objects.filter(pk=found.pk, published_at=found.published_at).update(published_at=now):
+            read_users.delay(found.pk)
+    index.forget_unused()

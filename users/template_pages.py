@@ -1,0 +1,145 @@
+"""The pages of templates: those of one customer, and those of all customers."""
+
+import uuid
+from typing import Any
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods
+
+from customers.models import Customer
+from partnerportal import grants
+from partnerportal.http import OperatorRequest, go_to
+from partnerportal.permissions import Permission, RoleMissing, may, require
+from partnerportal.upstream.errors import UpstreamError
+
+from . import pages, templates
+from .models import UserTemplate
+from .template_forms import TemplateForm, initial_of
+
+
+@require_GET
+@require(Permission.WRITE_USERS)
+def customer_templates(request: OperatorRequest, key: str) -> HttpResponse:
+    """The templates of one customer, and those of all that hold here too."""
+    customer = pages.tenant_of(key)
+    context = {"rows": _rows(customer), "for_all": _rows(None), "may_change": True, "customer": customer}
+    return render(request, "users/templates.html", context)
+
+
+@require_GET
+@require(Permission.WRITE_USERS)
+def all_templates(request: OperatorRequest) -> HttpResponse:
+    """The templates of all customers."""
+    context = {"rows": _rows(None), "may_change": may(request.user, Permission.SET_DEFAULTS), "customer": None}
+    return render(request, "users/templates.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@require(Permission.WRITE_USERS)
+def customer_template(request: OperatorRequest, key: str, which: str) -> HttpResponse:
+    """One template of a customer: its defaults, a new one, or one by its number."""
+    return _template(request, pages.tenant_of(key), which)
+
+
+@require_http_methods(["GET", "POST"])
+@require(Permission.WRITE_USERS)
+def all_template(request: OperatorRequest, which: str) -> HttpResponse:
+    """One template of all customers. Reading is for whoever may create; changing is for a Portal.Admin."""
+    if request.method == "POST" and not may(request.user, Permission.SET_DEFAULTS):
+        raise RoleMissing(Permission.SET_DEFAULTS)
+    return _template(request, None, which)
+
+
+def _rows(customer: Customer | None) -> list[dict[str, Any]]:
+    """The defaults, which stand there though they are none yet, and the named ones."""
+    found = list(templates.of(customer))
+    if not found or found[0].name:
+        found.insert(0, UserTemplate(customer=customer))
+    return [{"row": row, "url": _url(row), "words": templates.in_words(row.rules)} for row in found]
+
+
+def _url(row: UserTemplate) -> str:
+    which = str(row.pk) if row.name else "defaults"
+    return (
+        reverse("template", args=[row.customer.key, which]) if row.customer else reverse("all-template", args=[which])
+    )
+
+
+def _list_url(customer: Customer | None) -> str:
+    return reverse("templates", args=[customer.key]) if customer else reverse("all-templates")
+
+
+def _found(customer: Customer | None, which: str) -> UserTemplate:
+    """The row behind an address; a new one where there is none yet. Raises Http404."""
+    if which == "new":
+        return UserTemplate(customer=customer)
+    if which == "defaults":
+        return templates.of(customer).filter(name="").first() or UserTemplate(customer=customer)
+    number = which if which.isascii() and which.isdigit() and len(which) < 19 else "0"
+    found = templates.of(customer).exclude(name="").filter(pk=number).first()
+    if found is None:
+        raise Http404("no such template")
+    return found
+
+
+def _template(request: OperatorRequest, customer: Customer | None, which: str) -> HttpResponse:
+    row, named = _found(customer, which), which != "defaults"
+    if request.method == "GET":
+        rules = _suggested(request, customer) if which == "new" and customer else row.rules
+        form = TemplateForm(customer=customer, named=named, initial=initial_of(row.name, rules, row.version))
+        return _page(request, row, form)
+    form = TemplateForm(request.POST, customer=customer, named=named, initial=initial_of(row.name, row.rules, 0))
+    try:
+        match request.POST.get("step"):
+            case "remove" if row.pk:
+                templates.remove(row, by=request.user)
+                return go_to(request, _list_url(customer))
+            case "copy" if row.pk:
+                return go_to(request, _url(templates.copy(row, request.POST.get("to", ""), by=request.user)))
+            case "save":
+                return _save(request, row, form)
+            case _:
+                raise Http404("no such step")
+    except templates.TemplateRefused as refusal:
+        if request.POST.get("step") == "copy":
+            kept = TemplateForm(customer=customer, named=named, initial=initial_of(row.name, row.rules, row.version))
+            return _page(request, row, kept, copy_refused=str(refusal), status=422)
+        form.add_error(None, str(refusal))
+        return _page(request, row, form, status=409)
+
+
+def _save(request: OperatorRequest, row: UserTemplate, form: TemplateForm) -> HttpResponse:
+    if not form.is_valid():
+        return _page(request, row, form, status=422)
+    name, version = form.cleaned_data.get("name", ""), form.cleaned_data["version"]
+    templates.save(row, name=name, rules=form.rules, version=version, by=request.user)
+    return go_to(request, _list_url(row.customer))
+
+
+def _suggested(request: OperatorRequest, customer: Customer) -> templates.Rules:
+    """?from=<user id>: what that user suggests for a template. Nothing, when they cannot be read."""
+    try:
+        user_id = str(uuid.UUID(request.GET.get("from", "")))
+        return templates.from_user(grants.partner_center(request.grant).user(customer.tenant_id or "", user_id))
+    except (ValueError, UpstreamError):
+        return {}
+
+
+def _page(
+    request: OperatorRequest, row: UserTemplate, form: TemplateForm, *, copy_refused: str = "", status: int = 200
+) -> HttpResponse:
+    customer = row.customer
+    context = {
+        "customer": customer,
+        "row": row,
+        "form": form,
+        "title": row.name or ("New template" if form.named else "Defaults"),
+        "whose": customer.name if customer else "all customers",
+        "list_url": _list_url(customer),
+        "may_change": customer is not None or may(request.user, Permission.SET_DEFAULTS),
+        "copy_refused": copy_refused,
+        "copy_to": request.POST.get("to", ""),
+    }
+    return render(request, "users/template.html", context, status=status)

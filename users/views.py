@@ -1,0 +1,243 @@
+"""The pages of a customer's users: the table, one user, a new one, and what became of an operation."""
+
+import uuid
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods
+
+from customers import favourites
+from customers.access import Access, Action, ActionDenied, access_to
+from customers.find import access_customer
+from customers.merge import learn
+from customers.models import Customer, Source
+from partnerportal import clock, grants
+from partnerportal.http import OperatorRequest, go_to, render_page, wants_part
+from partnerportal.permissions import Permission, may, require
+from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, UpstreamError
+from partnerportal.upstream.partner_center import CustomerProfile, CustomerUser
+
+from . import actions, handover, new_forms, operations, pages, table, templates
+from .models import Operation
+
+State = Operation.State
+
+
+@require_GET
+@require(Permission.VIEW)
+def users(request: OperatorRequest, key: str) -> HttpResponse:
+    """One page of users, live from Partner Center, and what the operator may do here."""
+    customer = access_customer(key)
+    if customer.key != key:
+        return redirect("users", customer.key)
+    if customer.tenant_id is None:
+        context = {"customer": customer, "ages": Source.telling(customer)}
+        return render(request, "users/not_in_partner_center.html", context)
+    if not wants_part(request):
+        favourites.visited(customer, by=request.user)
+    query = table.TableQuery.read(request.GET.dict())
+    if request.headers.get("Cache-Control") in ("max-age=0", "no-cache"):  # the browser's own Reload
+        query = replace(query, fresh=1)
+    try:
+        found = table.load(customer, query, by=request.user, grant=request.grant)
+    except table.NoRole as refusal:
+        return pages.no_access(request, customer, refusal.access, Action.LIST)
+    if isinstance(found.problem, Forbidden) and not found.problem.our_fault:
+        return pages.refused(request, customer, found.access, found.problem)
+    if found.problem and (wants_part(request) or isinstance(found.problem, Refused | Throttled)):
+        raise found.problem
+    if "fresh" in request.GET and query.cursor and not found.problem:
+        return redirect(query.url(customer, cursor=query.cursor))  # to what is kept of it now
+    # A whole page is answered with 200 though its table is an error card: head, rights and ways on are there.
+    response = render_page(request, "users/list.html", "table", _table_context(request, customer, query, found))
+    if query.cursor and found.place.page == 1 and not found.problem:
+        response["HX-Push-Url"] = query.url(customer)
+    return response
+
+
+@require_GET
+@require(Permission.VIEW)
+def users_ahead(request: OperatorRequest, key: str) -> HttpResponse:
+    """The browser asks ahead for the next page while the one before it is read. 202: not now, and not again."""
+    customer = pages.tenant_of(key)
+    try:
+        table.look_ahead(customer, table.TableQuery.read(request.GET.dict()), by=request.user, grant=request.grant)
+    except UpstreamError:  # nobody waits for this; whoever goes on asks, and is told
+        return HttpResponse(status=202)
+    return HttpResponse(status=204)
+
+
+def _table_context(
+    request: OperatorRequest, customer: Customer, query: table.TableQuery, found: table.Table
+) -> dict[str, Any]:
+    page = found.place.page
+    first = (page - 1) * query.size + 1
+    last = first + len(found.users) - 1
+    more = found.page.next is not None if found.page else False
+    return {
+        **pages.shell(request, customer, found.access),
+        "query": query,
+        "users": found.users,
+        "problem": found.problem,
+        "note": found.note,
+        "words": f"{first:,}–{last:,}{', more to come' if more else ''}" if found.users else "No more users",
+        "page_number": page,
+        "first_url": query.url(customer) if page > 1 else "",
+        "export_url": query.url(customer, "users-export", sort="name", size=25),
+        "refresh_url": query.url(customer, cursor=query.cursor, fresh=1),
+        "here_url": query.url(customer, cursor=found.place.cursor(1)) if page == 1 and more else "",
+        "ahead_url": query.url(customer, "users-ahead", cursor=found.place.cursor(page + 1)) if more else "",
+        "previous_url": query.url(customer, cursor=found.place.cursor(page - 1)) if page > 1 else "",
+        "next_url": query.url(customer, cursor=found.place.cursor(page + 1)) if more else "",
+        "sort_url": query.url(customer, sort="name" if query.descending else "-name"),
+        "direction": "descending" if query.descending else "ascending",
+        "active_url": query.url(customer, state="active"),
+        "deleted_url": query.url(customer, state="deleted"),
+        "sizes": table.SIZES,
+    }
+
+
+@require_GET
+@require(Permission.VIEW)
+def user(request: OperatorRequest, key: str, user_id: uuid.UUID) -> HttpResponse:
+    """One user as Partner Center knows them now, with their licences and directory roles."""
+    customer = pages.tenant_of(key)
+    try:
+        access, person = pages.access_and_user(request, customer, user_id)
+    except pages.NotShown as refusal:
+        return pages.refused(request, customer, refusal.access, refusal.error)
+    if access[Action.LIST].no:
+        return pages.no_access(request, customer, access, Action.LIST)
+    if person is None:
+        return pages.gone(request, customer)
+    context = {**pages.shell(request, customer, access), "person": person}
+    return render(request, "users/detail.html", {**context, **_powers(request, customer, person)})
+
+
+def _powers(request: OperatorRequest, customer: Customer, person: CustomerUser) -> dict[str, Any]:
+    """The licences and directory roles of a user; None for what could not be seen, which hides nothing else."""
+    partner_center, tenant_id = grants.partner_center(request.grant), customer.tenant_id or ""
+    licences, held = table.side_by_side(
+        lambda: partner_center.licences(tenant_id, person.id),
+        lambda: partner_center.directory_roles(tenant_id, person.id),
+    )
+    return {
+        "licences": None if isinstance(licences, UpstreamError) else licences,
+        "directory_roles": None if isinstance(held, UpstreamError) else held,
+    }
+
+
+@require_http_methods(["GET", "POST"])
+@require(Permission.VIEW)
+def user_new(request: OperatorRequest, key: str) -> HttpResponse:
+    """The form for a new user; a POST creates it, once, and shows the password in its answer only."""
+    customer = pages.tenant_of(key)
+    if request.method == "POST":
+        return _create(request, customer)
+    access = _open_new_form(request, customer)
+    if not (may(request.user, Permission.WRITE_USERS) and access[Action.CREATE].tried):
+        return pages.no_access(request, customer, access, Action.CREATE)
+    try:
+        form = new_forms.opened(request, customer)
+    except templates.TemplateGone:
+        return pages.template_gone(request, customer)
+    context = {**pages.shell(request, customer, access), **new_forms.around(customer, form)}
+    return render(request, "users/new.html", context)
+
+
+def _open_new_form(request: OperatorRequest, customer: Customer) -> Access:
+    """The rights and the customer's domains, asked side by side. Domains that do not come are typed by hand."""
+    partner_center, graph = grants.partner_center(request.grant), grants.graph(request.grant)
+    access, profile = table.side_by_side(
+        lambda: access_to(customer.tenant_id or "", by=request.user, graph=graph),
+        lambda: partner_center.customer(customer.tenant_id or ""),
+    )
+    if isinstance(access, UpstreamError):
+        raise access
+    if isinstance(profile, CustomerProfile):
+        learn(customer, profile, clock.now())
+    return access  # type: ignore[no-any-return]
+
+
+def _create(request: OperatorRequest, customer: Customer) -> HttpResponse:
+    if not may(request.user, Permission.WRITE_USERS):
+        return pages.no_role(request, customer, Action.CREATE, "create user")
+    form = new_forms.sent(request, customer)
+    again = partial(pages.form_again, request, customer, form, "users/new.html")
+    if not form.is_valid():
+        return again()
+    try:
+        operation = actions.create_user(
+            customer=customer,
+            fields=form.user_fields,
+            password=form.typed_password,
+            force_change=form.cleaned_data["force_change"],
+            op_id=form.cleaned_data["op_id"],
+            by=request.user,
+            grant=request.grant,
+            despite_deleted=form.cleaned_data["despite_deleted"],
+        )
+    except ActionDenied as denied:
+        return again(denied=denied.reason)
+    except actions.WasDeleted as namesake:
+        return pages.was_deleted(request, customer, form, namesake.user)
+    except operations.StrangeOperation:
+        return pages.strange(request, customer)
+    except actions.StillOpen as open_one:
+        return pages.still_open(request, customer, form, open_one.operation)
+    except actions.TooFast:
+        return again(denied=pages.TOO_FAST, status=429)
+    except SignInAgain:
+        raise
+    except UpstreamError as error:  # nothing was sent yet
+        return again(trouble=error)
+    if operation.state in {State.REFUSED, State.CONFLICT, State.DENIED}:
+        return again(operation=operation)
+    if operation.state == State.DONE and request.POST.get("then") == "another":
+        return pages.another(request, operation)
+    return pages.outcome(request, operation)
+
+
+@require_http_methods(["GET", "POST"])
+@require(Permission.WRITE_USERS)
+def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpResponse:
+    """What became of an operation of one's own. A POST does something about it: check again, send again, give it up,
+    hand its password over by a link, revoke one, or be done with the password.
+    """
+    customer = pages.tenant_of(key)
+    mine = Operation.objects.filter(op_id=op_id, by=request.user, customer=customer)
+    found = mine.select_related("customer", "by").first()
+    if found is None:
+        raise Http404("no such operation")
+    if request.method == "GET":
+        return pages.outcome(request, operations.settled(found))
+    trouble = ""
+    try:
+        match request.POST.get("step"):
+            case "done":
+                operations.destroy_password(found)
+                return go_to(request, reverse("users", args=[customer.key]))
+            case "check":
+                actions.check_again(found, by=request.user, grant=request.grant)
+            case "send":
+                actions.send_again(found, by=request.user, grant=request.grant)
+            case str(step) if step in handover.STEPS:
+                return handover.STEPS[step](request, found)
+            case "stop":
+                actions.give_up(found, by=request.user)
+            case _:
+                raise Http404("no such step")
+    except ActionDenied as denied:
+        trouble = f"It was not sent again. {denied.reason}"
+    except actions.TooFast:
+        trouble = f"It was not sent again. {pages.TOO_FAST}"
+    except SignInAgain:
+        raise
+    except UpstreamError as error:
+        trouble = f"We could not find out. {error}"
+    found.refresh_from_db()
+    return pages.outcome(request, found, trouble)

@@ -1,0 +1,153 @@
+"""First, Previous, Next through a table that upstream only seeks through.
+
+Partner Center gives a continuation token with each page, forward only. A walk keeps them, sealed, so that Previous
+can send an earlier one again. URLs carry a signed cursor: which walk, which page. For a minute it keeps the pages
+themselves too: the ones just shown, and the one after, which the browser has asked for meanwhile.
+"""
+
+import json
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from django.core import signing
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from customers.models import Customer
+from partnerportal import clock, vault
+from partnerportal.models import Operator, TokenCache
+from partnerportal.upstream.http import Secret
+from partnerportal.upstream.partner_center import CustomerUser, UserPage
+
+from .models import KeptPage, Operation, UserWalk
+
+_SIGNER = signing.Signer(salt="users.cursor")
+
+
+class StrangeCursor(Exception):
+    """The cursor is not ours, too old, somebody else's or of another list."""
+
+
+@dataclass(frozen=True)
+class List:
+    """Which list is walked: whose users, which of them, in what order, how many a page."""
+
+    customer: Customer
+    deleted: bool
+    descending: bool
+    size: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page within a walk; page 1 needs no walk."""
+
+    page: int = 1
+    walk: UserWalk | None = None
+
+    @property
+    def token(self) -> Secret | None:
+        """The continuation token that leads to this page; None for the first."""
+        return Secret(_tokens(self.walk)[self.page - 2]) if self.walk and self.page > 1 else None
+
+    def cursor(self, page: int) -> str:
+        """What stands in the URL of another page of this walk; "" when there is none.
+
+        The first page has one too: it leads back to the page that was shown, an address without a cursor asks anew.
+        """
+        return _SIGNER.sign(f"{self.walk.pk}.{page}") if self.walk else ""
+
+
+def find(cursor: str, of: List, *, by: Operator, grant: TokenCache) -> Place:
+    """The place that a cursor names. Raises `StrangeCursor`: page 1 is the answer then, and a word about it."""
+    if not cursor:
+        return Place()
+    page = ""
+    try:
+        walk_id, page = _SIGNER.unsign(cursor).split(".")
+        walk = UserWalk.objects.get(
+            pk=uuid.UUID(walk_id),
+            operator=by,
+            grant=grant,
+            **vars(of),
+            used_at__gt=clock.now() - UserWalk.IDLE,
+        )
+        place = Place(int(page), walk)
+        if place.page - 2 >= len(_tokens(walk)):
+            raise StrangeCursor
+    except (signing.BadSignature, ValueError, UserWalk.DoesNotExist, vault.VaultError) as error:
+        if page == "1":
+            return Place()  # which is there without a walk
+        raise StrangeCursor from error
+    return place
+
+
+def leads_back(place: Place, next_token: Secret | None) -> bool:
+    """Whether a token leads to a page of this walk that was there before: a list that goes round in a circle."""
+    if place.walk is None or next_token is None:
+        return False
+    return next_token.reveal() in _tokens(place.walk)[: place.page - 1]
+
+
+def remember(place: Place, next_token: Secret | None, of: List, *, by: Operator, grant: TokenCache) -> Place:
+    """Keep the token of the page after this one. Starts the walk when page 1 turns out not to be the last.
+
+    What another tab knows of the pages behind it stays.
+    """
+    if next_token is None and place.walk is None:
+        return place
+    walk = place.walk or UserWalk(operator=by, grant=grant, **vars(of))
+    if next_token is not None:
+        tokens = _tokens(walk)
+        tokens[place.page - 1 : place.page] = [next_token.reveal()]
+        walk.sealed_tokens = vault.seal("walk", str(walk.pk), json.dumps(tokens))
+    walk.used_at = clock.now()
+    try:
+        walk.save()
+    except IntegrityError:  # signed out in another tab meanwhile: there is nobody left to walk on
+        return Place(place.page)
+    return Place(place.page, walk)
+
+
+def kept(place: Place) -> UserPage | None:
+    """The page as it came less than a minute ago, unless somebody here has sent a write to that customer since."""
+    now = clock.now()
+    rows = KeptPage.objects.filter(walk=place.walk, page=place.page, asked_at__gt=now - KeptPage.FOR, asked_at__lte=now)
+    found = rows.first() if place.walk else None
+    if found is None or place.walk is None:
+        return None
+    sent = Q(sent_at__gte=found.asked_at) | Q(decided_at__gte=found.asked_at)
+    if Operation.objects.filter(sent, customer_id=place.walk.customer_id).exists():
+        return None
+    try:
+        users, token = json.loads(vault.open("page", _name(place), bytes(found.sealed)))
+        return UserPage(msgspec.convert(users, tuple[CustomerUser, ...]), Secret(token) if token else None)
+    except (vault.VaultError, ValueError):  # the keys or the program changed within the minute
+        return None
+
+
+def keep(place: Place, page: UserPage, asked_at: datetime) -> None:
+    """Keep the page of this place, sealed, in place of what was kept there."""
+    if place.walk is None:
+        return
+    what = [msgspec.to_builtins(page.users), page.next.reveal() if page.next else None]
+    sealed = vault.seal("page", _name(place), json.dumps(what))
+    row = KeptPage(walk=place.walk, page=place.page, asked_at=asked_at, sealed=sealed)
+    with suppress(IntegrityError), transaction.atomic():  # signed out meanwhile: walk and pages are gone
+        KeptPage.objects.bulk_create(
+            [row], update_conflicts=True, unique_fields=["walk", "page"], update_fields=["asked_at", "sealed"]
+        )
+
+
+def _name(place: Place) -> str:
+    """What a kept page is sealed for: it opens nowhere else."""
+    return f"{place.walk.pk if place.walk else ''}.{place.page}"
+
+
+def _tokens(walk: UserWalk) -> list[str]:
+    if not walk.sealed_tokens:
+        return []
+    return list(json.loads(vault.open("walk", str(walk.pk), bytes(walk.sealed_tokens))))
