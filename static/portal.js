@@ -74,7 +74,7 @@
     const sender = form && (elt === form || elt.form === form) ? form : null;
     const submitter = sender && pressed.get(sender);
     const busy = sender && unsafe ? sender : target;
-    if (!polls(elt)) busy.setAttribute("aria-busy", "true"); // it would grey out every two seconds
+    if (!polls(elt)) busy.setAttribute("aria-busy", "true"); // grey every two seconds
     if (!unsafe) latest.set(target.id, xhr);
     target.addEventListener("htmx:beforeSwap", lastOnly); // it may have left the document by then
     const restore = unsafe && busyText(sender, submitter || (sender && $(submits, sender)));
@@ -125,7 +125,8 @@
     say(words, "#alert");
   };
 
-  // --- After a swap: focus is never lost ---
+  // --- After a swap: what came works at once, focus is never lost ---
+  htmx.config.defaultSettleDelay = 0;
   let held = false;
   on("htmx:beforeSwap", ({ detail }) => {
     held = document.activeElement !== document.body;
@@ -248,7 +249,7 @@
       ahead.then(() => { ahead = 0; });
     }, 300);
   };
-  on("htmx:confirm", (event) => { // pressed meanwhile: it is not asked for twice
+  on("htmx:confirm", (event) => { // pressed meanwhile
     const { elt, issueRequest } = event.detail;
     if (!elt.matches("[data-pages] a")) return;
     clearTimeout(reading);
