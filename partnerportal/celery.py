@@ -53,6 +53,7 @@ def configuration() -> dict[str, Any]:
             ),
             "look whether a GDAP sync is done": every(settings.REPUBLISH_EVERY, "customers.tasks.watch_gdap_sync"),
             "make operations whose sender died unknown": every(settings.PURGE_EVERY, "users.tasks.settle_lost"),
+            "keep runs over several users going": every(settings.RUNS_EVERY, "users.tasks.keep_runs"),
             "keep the index of users going, and drop what is unused": every(
                 settings.REPUBLISH_EVERY, "users.tasks.keep_index"
             ),

@@ -307,6 +307,7 @@ HANDOVER_REQUESTS_A_MINUTE = 30  # of one address at one-time links
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://")
 SYNC_EVERY = timedelta(minutes=15)
 REPUBLISH_EVERY = timedelta(seconds=30)
+RUNS_EVERY = timedelta(seconds=10)
 PURGE_EVERY = timedelta(seconds=60)
 
 # --- Log ----------------------------------------------------------------------------------------------------

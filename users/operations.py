@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from customers.models import Customer
 from partnerportal import audit, clock, vault
@@ -22,7 +23,7 @@ from partnerportal.upstream.http import Secret
 from partnerportal.upstream.partner_center import Receipt
 
 from . import refusals
-from .models import Operation
+from .models import OnboardingRow, Operation
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def send(operation: Operation, call: Callable[[], Receipt]) -> Operation:
     try:
         receipt = call()
     except UpstreamError as error:
-        operation.claims = error.claims
+        operation.claims, operation.retry_at = error.claims, error.retry_at
         _settle(operation, **_refused(error, operation), milliseconds=_since(started))
     except Exception:
         # Whatever broke in here, it may have been sent: the last thing to say is that nothing was changed.
@@ -206,8 +207,10 @@ def sealed_password_of(operation: Operation) -> Secret:
 
 
 def sent_within_a_minute(by: Operator) -> int:
-    """How many writes this person has begun within the last minute."""
-    return Operation.objects.filter(by=by, created_at__gt=clock.now() - timedelta(minutes=1)).count()
+    """How many writes this person has begun by hand within the last minute; the rows of a run are not."""
+    in_a_run = OnboardingRow.objects.filter(op_id=OuterRef("op_id"))
+    lately = Operation.objects.filter(~Exists(in_a_run), by=by, created_at__gt=clock.now() - timedelta(minutes=1))
+    return lately.count()
 
 
 def undecided_create(customer: Customer, user_name: str, *, but: uuid.UUID) -> Operation | None:

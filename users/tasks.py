@@ -10,7 +10,8 @@ from partnerportal import clock
 from partnerportal.models import Operator, TokenCache
 
 from . import index, links, operations
-from .models import KeptPage, Operation, UserIndex, UserWalk
+from .models import KeptPage, OnboardingRow, OnboardingRun, Operation, UserIndex, UserWalk
+from .onboarding import delivery, run
 
 
 @shared_task
@@ -53,3 +54,32 @@ def keep_index() -> None:
         if UserIndex.objects.filter(pk=found.pk, published_at=found.published_at).update(published_at=now):
             read_users.delay(found.pk)
     index.forget_unused()
+
+
+@shared_task
+def carry_out_row(row_id: int) -> None:
+    """One attempt at one row of a run, then a knock for the next in its lane; the last one closes the run."""
+    row = run.carry_out(row_id)
+    if row is None:  # not now: whoever finds that it is due knocks again
+        OnboardingRow.objects.filter(pk=row_id, held=False).update(nudged=False)
+        return
+    if (following := delivery.next_in_lane(row)) is not None:
+        carry_out_row.delay(following)
+    else:
+        delivery.finish(row.run)
+
+
+def deliver(started: OnboardingRun) -> None:
+    """Knock for the rows of a run once what was changed is stored; a knock that is lost is made good by `keep_runs`."""
+    transaction.on_commit(lambda: _knock(delivery.due(started)), robust=True)
+
+
+@shared_task
+def keep_runs() -> None:
+    """Every ten seconds: rows whose worker or message was lost go out again, and runs that are over are closed."""
+    _knock(delivery.look())
+
+
+def _knock(row_ids: list[int]) -> None:
+    for row_id in row_ids:
+        carry_out_row.delay(row_id)

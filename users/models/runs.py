@@ -11,7 +11,7 @@ from customers.models import Customer
 from partnerportal import clock
 from partnerportal.models import Operator, TokenCache
 
-from .users import Operation
+from .users import Operation, fitting
 
 
 class OnboardingRun(models.Model):
@@ -86,6 +86,7 @@ class OnboardingRow(models.Model):
     """
 
     SILENT = 7  # looks of beat without a sign of life, ten seconds apart: whoever held it has died
+    LOST = 3  # looks without an answer to a message: it got lost, and another one goes out
     LONGEST_WAIT = timedelta(hours=1)  # that Microsoft may ask for
 
     class State(models.TextChoices):  # the words of Operation.State, and one for what was not started
@@ -159,15 +160,12 @@ class OnboardingRow(models.Model):
 
     @classmethod
     def due(cls, now: datetime) -> models.QuerySet["OnboardingRow"]:
-        """Rows of running runs that nobody is at and that need not wait."""
+        """Rows that nobody is at and that need not wait; of a run that stops, only what was sent and is undecided."""
         free = Q(held=False) | Q(silent__gte=cls.SILENT)
         ahead = Q(not_before__gt=now + 2 * cls.LONGEST_WAIT)  # by a clock that was put right since
-        return cls.objects.filter(
-            free,
-            Q(not_before=None) | Q(not_before__lte=now) | ahead,
-            run__state=OnboardingRun.State.RUNNING,
-            state__in=cls.OPEN,
-        )
+        running = Q(run__state=OnboardingRun.State.RUNNING, state__in=cls.OPEN)
+        stopping = Q(run__state=OnboardingRun.State.STOPPING, state=cls.State.SENT)
+        return cls.objects.filter(free, Q(not_before=None) | Q(not_before__lte=now) | ahead, running | stopping)
 
     @classmethod
     def claim(cls, pk: int) -> Self | None:
@@ -181,9 +179,15 @@ class OnboardingRow(models.Model):
         whole = cls.objects.select_related("run__by", "run__grant__operator", "customer", "operation")
         return whole.filter(pk=pk, fence=found.fence + 1).first()
 
-    def write(self, **values: Any) -> bool:
-        """Change the row as long as we hold it, which is a sign of life too. False: another worker does."""
+    def write(self, *, in_state: OnboardingRun.State | None = None, **values: Any) -> bool:
+        """Change the row as long as we hold it, which is a sign of life too. False: another worker does.
+
+        `in_state`: only while the run is in this state.
+        """
         held = type(self).objects.filter(pk=self.pk, fence=self.fence, held=True)
+        if in_state:
+            held = held.filter(run__state=in_state)
+        values = fitting(type(self), values)
         won = bool(held.update(silent=0, **values))
         if won:
             for name, value in values.items():
