@@ -14,6 +14,8 @@ from . import (
     template_pages,
     views,
 )
+from .onboarding import pages as runs
+from .onboarding import several
 
 urlpatterns = [
     path("customers/<key>/users/", views.users, name="users"),
@@ -30,6 +32,11 @@ urlpatterns = [
     path("customers/<key>/users/<uuid:user_id>/password/", resetting.user_reset, name="user-reset"),
     path("customers/<key>/users/<uuid:user_id>/delete/", deleting.user_delete, name="user-delete"),
     path("customers/<key>/users/<uuid:user_id>/restore/", deleting.user_restore, name="user-restore"),
+    path("customers/<key>/users/several/", several.users_several, name="users-several"),
+    path("onboarding/", runs.runs, name="runs"),
+    path("onboarding/<uuid:key>/", runs.run, name="run"),
+    path("onboarding/<uuid:key>/check/", runs.run_check, name="run-check"),
+    path("onboarding/<uuid:key>/results.csv", runs.run_results, name="run-results"),
     path("handover/<token>/", handover.handover, name="handover"),
     path("customers/<key>/templates/", template_pages.customer_templates, name="templates"),
     path("customers/<key>/templates/<slug:which>/", template_pages.customer_template, name="template"),
