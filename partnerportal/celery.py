@@ -57,6 +57,7 @@ def configuration() -> dict[str, Any]:
             "keep the index of users going, and drop what is unused": every(
                 settings.REPUBLISH_EVERY, "users.tasks.keep_index"
             ),
+            "keep the checks of files going": every(settings.REPUBLISH_EVERY, "users.tasks.keep_checks"),
             "destroy passwords that were shown or ran out": every(settings.PURGE_EVERY, "users.tasks.purge_secrets"),
             "destroy the tokens of sessions that ran out": every(
                 settings.PURGE_EVERY, "partnerportal.tasks.forget_abandoned_sessions"

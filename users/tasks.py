@@ -1,5 +1,6 @@
 """Background work on users: what was interrupted becomes unknown, no password outlives its time, and the index."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from celery import shared_task
@@ -10,8 +11,17 @@ from partnerportal import clock
 from partnerportal.models import Operator, TokenCache
 
 from . import index, links, operations
-from .models import KeptPage, OnboardingRow, OnboardingRun, Operation, UserIndex, UserWalk
-from .onboarding import delivery, run
+from .models import (
+    KeptPage,
+    OnboardingCheck,
+    OnboardingRow,
+    OnboardingRun,
+    Operation,
+    UserIndex,
+    UserWalk,
+    WaitingFile,
+)
+from .onboarding import check, delivery, run
 
 
 @shared_task
@@ -21,6 +31,7 @@ def purge_secrets() -> None:
     links.expire()
     KeptPage.objects.filter(asked_at__lte=clock.now() - KeptPage.FOR).delete()
     UserWalk.objects.filter(used_at__lt=clock.now() - UserWalk.IDLE - timedelta(minutes=1)).delete()
+    WaitingFile.objects.filter(created_at__lte=clock.now() - WaitingFile.FOR).delete()
 
 
 @shared_task
@@ -54,6 +65,35 @@ def keep_index() -> None:
         if UserIndex.objects.filter(pk=found.pk, published_at=found.published_at).update(published_at=now):
             read_users.delay(found.pk)
     index.forget_unused()
+
+
+@shared_task
+def check_rows(check_id: int) -> None:
+    """Carry out one walk of the check of a run."""
+    check.carry_out(check_id)
+
+
+def start_checking(run: OnboardingRun, *, grant: TokenCache, everything: bool = False) -> OnboardingCheck:
+    """Ask for the rows of a run to be checked, and nudge the worker; `keep_checks` makes a lost nudge good."""
+    found = check.request(run, grant=grant, everything=everything)
+    transaction.on_commit(lambda: check_rows.delay(found.pk), robust=True)
+    return found
+
+
+def start_editing(run: OnboardingRun, typed: Mapping[int, Mapping[str, str]], *, grant: TokenCache) -> OnboardingCheck:
+    """Change cells (line -> field -> text) and have their customers' rows checked anew. Raises `check.Started`."""
+    found = check.edit(run, typed, grant=grant)
+    transaction.on_commit(lambda: check_rows.delay(found.pk), robust=True)
+    return found
+
+
+@shared_task
+def keep_checks() -> None:
+    """Every half minute: nudge again for checks that nobody holds."""
+    now = clock.now()
+    for found in OnboardingCheck.due(now).filter(published_at__lt=now - OnboardingCheck.NUDGE_AGAIN):
+        if OnboardingCheck.objects.filter(pk=found.pk, published_at=found.published_at).update(published_at=now):
+            check_rows.delay(found.pk)
 
 
 @shared_task

@@ -14,8 +14,8 @@ from . import (
     template_pages,
     views,
 )
+from .onboarding import checking, several, uploading
 from .onboarding import pages as runs
-from .onboarding import several
 
 urlpatterns = [
     path("customers/<key>/users/", views.users, name="users"),
@@ -40,6 +40,10 @@ urlpatterns = [
     path("handover/<token>/", handover.handover, name="handover"),
     path("customers/<key>/templates/", template_pages.customer_templates, name="templates"),
     path("customers/<key>/templates/<slug:which>/", template_pages.customer_template, name="template"),
+    path("onboarding/new/", uploading.onboarding_new, name="onboarding-new"),
+    path("onboarding/new/<uuid:pk>/", uploading.onboarding_columns, name="onboarding-columns"),
+    path("onboarding/template.csv", uploading.onboarding_template, name="onboarding-template"),
+    path("onboarding/<uuid:key>/problems.csv", checking.run_problems, name="run-problems"),
     path("settings/templates/", template_pages.all_templates, name="all-templates"),
     path("settings/templates/<slug:which>/", template_pages.all_template, name="all-template"),
 ]

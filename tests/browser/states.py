@@ -889,3 +889,55 @@ from users.models import UserIndex
 for one in UserIndex.objects.filter(open=True):
     index.carry_out(one.pk)
 """
+
+
+# --- New users from a file ------------------------------------------------------------------------------------
+
+
+STATES["new users from a file"] = page_at(f"/onboarding/new/?customer={seed.SPECIAL['contoso']}")
+
+
+def with_file(stage: Stage, text: str) -> Page:
+    """The page after a file of this text was sent from Contoso's page."""
+    page = stage.open_page("admin", f"/onboarding/new/?customer={seed.SPECIAL['contoso']}")
+    file: Any = {"name": "starters.csv", "mimeType": "text/csv", "buffer": text.encode()}
+    page.get_by_label("CSV file or Excel workbook").set_input_files(file)
+    page.get_by_role("button", name="Check this file").click()
+    return page
+
+
+@state
+def a_file_that_is_refused(stage: Stage) -> Page:
+    stage.watch.expects(422)
+    page = with_file(stage, 'User name,Country\na.b,"DE\n')
+    expect(page.get_by_role("alert").get_by_role("heading")).to_have_text("The file was not taken")
+    return page
+
+
+@state
+def columns_of_a_file(stage: Stage) -> Page:
+    page = with_file(stage, "Wer;Vorname;Mail\nLee;Ann;ann@contosotrading.example\n")
+    expect(page.get_by_role("heading", level=1)).to_have_text("What do these columns mean?")
+    return page
+
+
+@state
+def a_file_that_was_checked(stage: Stage) -> Page:
+    """Checked as the worker does it: one row that is ready, one that is not."""
+    page = with_file(stage, "Vorname;Nachname;Benutzername;Land\nZoë;Berg;;NL\nAnn;Lee;ann lee;Deutschlnd\n")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Check: starters")
+    stage.portal.finish(stage.portal.manage("shell", "-v0", "-c", CHECK_ROWS))
+    while page.get_by_role("progressbar").count():  # by the worker, when there is one
+        page.wait_for_timeout(250)
+        page.reload()
+    expect(page.get_by_text("1 of 2 rows are ready. 1 row needs a change")).to_be_visible()
+    return page
+
+
+CHECK_ROWS = """
+from users.models import OnboardingCheck
+from users.onboarding import check
+
+for one in OnboardingCheck.objects.filter(open=True):
+    check.carry_out(one.pk)
+"""

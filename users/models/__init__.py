@@ -1,5 +1,6 @@
 """What the portal keeps of users: intended writes, passwords on their way, walks, templates, names to search, runs."""
 
+from .files import ColumnMeaning, OnboardingCheck, WaitingFile
 from .runs import OnboardingRow, OnboardingRun
 from .users import (
     HandoverKnock,
@@ -14,10 +15,12 @@ from .users import (
 )
 
 __all__ = [
+    "ColumnMeaning",
     "HandoverKnock",
     "HandoverLink",
     "IndexedUser",
     "KeptPage",
+    "OnboardingCheck",
     "OnboardingRow",
     "OnboardingRun",
     "Operation",
@@ -25,4 +28,5 @@ __all__ = [
     "UserTally",
     "UserTemplate",
     "UserWalk",
+    "WaitingFile",
 ]

@@ -121,8 +121,11 @@ class OnboardingRow(models.Model):
     creates = models.CharField(max_length=400, blank=True)  # the user name in small letters, of a create only
     fields = models.JSONField(default=dict)  # what is to be true afterwards; never a password
     before = models.JSONField(default=dict)  # what was true when it was checked
+    typed = models.JSONField(default=dict)  # what its line of a file says, and what was mended since: field -> text
+    licences = models.JSONField(default=dict)  # SKU id -> name, to be assigned to whom it creates
     force_change = models.BooleanField(default=True)
     problems = models.JSONField(default=list)  # [{"field", "sentence"}] of the check; such a row is not sent
+    notes = models.JSONField(default=list)  # likewise, of what is to be looked at and stands in nobody's way
     checked_at = models.DateTimeField(null=True)
     state = models.CharField(max_length=8, choices=State, default=State.DRAFT)
     op_id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)  # the MS-RequestId of all its sends

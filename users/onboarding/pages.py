@@ -19,7 +19,7 @@ from partnerportal.permissions import Permission, may, require
 
 from ..models import OnboardingRow, OnboardingRun, Operation
 from ..tasks import deliver
-from . import steering, words
+from . import checking, steering, words
 
 State = OnboardingRun.State
 RowState = OnboardingRow.State
@@ -57,12 +57,16 @@ def runs(request: OperatorRequest) -> HttpResponse:
         found = found.filter(state__in=STATES[state])
     if customer:
         found = found.filter(pk__in=OnboardingRow.objects.filter(customer__key=customer).values("run"))
-    found = found.select_related("by").order_by("-pk").annotate(
-        all=Count("rows"),
-        done=Count("rows", filter=Q(rows__state=RowState.DONE)),
-        failed=Count("rows", filter=Q(rows__state__in=(RowState.REFUSED, RowState.DENIED, RowState.UNKNOWN))),
-        customers=Count("rows__customer", distinct=True),
-        customer_name=Max("rows__customer__name"),
+    found = (
+        found.select_related("by")
+        .order_by("-pk")
+        .annotate(
+            all=Count("rows"),
+            done=Count("rows", filter=Q(rows__state=RowState.DONE)),
+            failed=Count("rows", filter=Q(rows__state__in=(RowState.REFUSED, RowState.DENIED, RowState.UNKNOWN))),
+            customers=Count("rows__customer", distinct=True),
+            customer_name=Max("rows__customer__name"),
+        )
     )
     here = {"customer": customer} if customer else {}
     chosen = state if state in STATES else ""
@@ -90,6 +94,8 @@ def run_check(request: OperatorRequest, key: uuid.UUID) -> HttpResponse:
     run = access_run(key, request.user)
     if run.state not in OnboardingRun.BEFORE:
         return go_to(request, run_url(run))
+    if run.source and run.by_id == request.user.pk:
+        return checking.answer(request, run)
     if request.method == "GET":
         return _check_page(request, run)
     if run.by_id != request.user.pk:
