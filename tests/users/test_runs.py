@@ -11,7 +11,7 @@ from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM, ENTERPRISE_E3,
 from users import operations
 from users.models import OnboardingRow, OnboardingRun, Operation
 from users.onboarding import delivery, rows, run, steering
-from users.tasks import keep_runs
+from users.tasks import keep_runs, purge_secrets
 
 from .conftest import tenant, trail
 from .runs import (
@@ -74,13 +74,19 @@ def test_every_row_is_created_once_and_the_run_ends_with_its_tokens_gone(admin, 
     assert row.operation.op_id == row.op_id
 
 
-def test_the_password_of_a_created_user_is_kept_for_a_link_and_no_longer_than_a_day(admin, directory, worker):
+def test_the_password_of_a_created_user_is_kept_for_its_owner_and_no_longer_than_a_day(
+    admin, directory, worker, signed_in
+):
     found = creating("anna")
     worker.drain(found)
-    operation = found.rows.get().operation
-    assert operations.sealed_password_of(operation).reveal() == directory.named("anna")[0].password
     Operation.objects.update(decided_at=clock.now() - timedelta(hours=23))
     assert Operation.purge_secrets() == 0
+    operation = found.rows.get().operation
+    shown = operations.password_of(operation, by=found.by, grant=sign_in_of("admin"))
+    assert shown.reveal() == directory.named("anna")[0].password
+    signed_in("writer")
+    theirs = sign_in_of("writer")
+    assert operations.password_of(operation, by=theirs.operator, grant=theirs) is None
     Operation.objects.update(decided_at=clock.now() - timedelta(hours=25))
     assert Operation.purge_secrets() == 1
 
@@ -516,3 +522,18 @@ def test_of_two_runs_that_create_one_name_the_second_is_told_so(admin, directory
     worker.drain(first)
     assert len(directory.named("anna")) == 1
     assert AuditEvent.objects.filter(action="run started").exists()
+
+
+def test_a_run_that_was_not_started_goes_after_a_day_and_the_people_of_an_old_one_after_ninety(admin, worker):
+    found, never = creating("anna"), checked()
+    newcomers(never, "bert")
+    worker.drain(found)
+    OnboardingRun.objects.filter(pk=never.pk).update(created_at=clock.now() - timedelta(hours=23))
+    OnboardingRun.objects.filter(pk=found.pk).update(finished_at=clock.now() - timedelta(days=89))
+    purge_secrets()
+    assert (OnboardingRun.objects.count(), found.rows.get().target_name) == (2, "Anna")
+    OnboardingRun.objects.filter(pk=never.pk).update(created_at=clock.now() - timedelta(hours=25))
+    OnboardingRun.objects.filter(pk=found.pk).update(finished_at=clock.now() - timedelta(days=91))
+    purge_secrets()
+    row = OnboardingRow.objects.get()
+    assert (row.user_name, row.target_name, row.fields, row.state) == ("", "", {}, "done")

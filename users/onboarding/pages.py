@@ -57,12 +57,16 @@ def runs(request: OperatorRequest) -> HttpResponse:
         found = found.filter(state__in=STATES[state])
     if customer:
         found = found.filter(pk__in=OnboardingRow.objects.filter(customer__key=customer).values("run"))
-    found = found.select_related("by").order_by("-pk").annotate(
-        all=Count("rows"),
-        done=Count("rows", filter=Q(rows__state=RowState.DONE)),
-        failed=Count("rows", filter=Q(rows__state__in=(RowState.REFUSED, RowState.DENIED, RowState.UNKNOWN))),
-        customers=Count("rows__customer", distinct=True),
-        customer_name=Max("rows__customer__name"),
+    found = (
+        found.select_related("by")
+        .order_by("-pk")
+        .annotate(
+            all=Count("rows"),
+            done=Count("rows", filter=Q(rows__state=RowState.DONE)),
+            failed=Count("rows", filter=Q(rows__state__in=(RowState.REFUSED, RowState.DENIED, RowState.UNKNOWN))),
+            customers=Count("rows__customer", distinct=True),
+            customer_name=Max("rows__customer__name"),
+        )
     )
     here = {"customer": customer} if customer else {}
     chosen = state if state in STATES else ""
