@@ -1,8 +1,10 @@
 """Runs: nothing lost, nothing done twice, whatever dies, comes twice, or comes late."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 
 from partnerportal import clock, grants
 from partnerportal.models import AuditEvent, TokenCache
@@ -11,7 +13,7 @@ from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM, ENTERPRISE_E3,
 from users import operations
 from users.models import OnboardingRow, OnboardingRun, Operation
 from users.onboarding import delivery, rows, run, steering
-from users.tasks import keep_runs, purge_secrets
+from users.tasks import carry_out_row, keep_runs, purge_secrets
 
 from .conftest import tenant, trail
 from .runs import (
@@ -243,6 +245,44 @@ def test_a_message_that_comes_three_times_and_one_that_is_lost_do_no_harm(admin,
     worker.drain()
     assert [len(directory.named(name)) for name in ("anna", "bert")] == [1, 1]
     assert len(directory.writes()) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_three_workers_with_the_same_messages_send_each_row_once(admin, sandbox, directory, worker):
+    """TRUST F7."""
+    found = creating("anna", "bert", "cleo")
+    ids = delivery.due(found)
+    sandbox.fault("partnercenter", "slow", method="POST", path="/users$", seconds=0.3, times=3)
+
+    def work(order):
+        try:
+            for row_id in order:
+                carry_out_row(row_id)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(3) as workers:
+        list(workers.map(work, (ids, ids[::-1], ids[1:] + ids[:1])))
+    worker.drain()
+    assert states(found) == ["done"] * 3
+    assert [len(directory.named(name)) for name in ("anna", "bert", "cleo")] == [1] * 3
+    assert (len(directory.writes()), again(found).state) == (3, State.DONE)
+
+
+def test_an_answer_that_asks_for_patience_is_heard_though_its_worker_died(
+    admin, directory, worker, sandbox, monkeypatch
+):
+    sandbox.fault("partnercenter", "status", method="POST", path="/users$", status=429, headers={"Retry-After": "5"})
+    found = creating("anna")
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "_follow", die)
+        worker.messages += delivery.due(found)
+        with pytest.raises(SystemExit):
+            worker.take()
+    beat(OnboardingRow.SILENT)
+    worker.drain()
+    row = found.rows.get()
+    assert (row.state, row.not_before > clock.now(), row.operation) == (RowState.QUEUED, True, None)
 
 
 def test_a_lane_holds_a_few_rows_and_no_customer_waits_for_another_one(admin, worker):
