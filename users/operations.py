@@ -188,12 +188,16 @@ def give_up(operation: Operation) -> None:
 
 
 def password_of(operation: Operation, *, by: Operator, grant: TokenCache) -> Secret | None:
-    """The password that was set, for the person and the sign-in that set it, until Done or 15 minutes."""
+    """The password that was set, for the person and the sign-in that set it, until Done or 15 minutes.
+
+    A row of a run has no answer that somebody reads at once: its password is there for its owner, until Done or a day.
+    """
     if operation.sealed_password is None or operation.state != State.DONE or operation.decided_at is None:
         return None
-    if operation.by_id != by.pk or operation.session != grant.pk:
+    in_a_run = OnboardingRow.objects.filter(operation=operation).exists()
+    if operation.by_id != by.pk or not (in_a_run or operation.session == grant.pk):
         return None
-    if clock.now() - operation.decided_at >= Operation.SHOWN_FOR:
+    if clock.now() - operation.decided_at >= (Operation.SEALED_FOR if in_a_run else Operation.SHOWN_FOR):
         return None
     try:
         return _open(operation)

@@ -26,9 +26,10 @@ from .onboarding import check, delivery, run
 
 @shared_task
 def purge_secrets() -> None:
-    """Every minute: destroy passwords and links whose time is over, pages that were kept, and walks left behind."""
+    """Every minute: destroy passwords and links whose time is over, kept pages, walks left behind and old runs."""
     Operation.purge_secrets()
     links.expire()
+    OnboardingRun.forget()
     KeptPage.objects.filter(asked_at__lte=clock.now() - KeptPage.FOR).delete()
     UserWalk.objects.filter(used_at__lt=clock.now() - UserWalk.IDLE - timedelta(minutes=1)).delete()
     WaitingFile.objects.filter(created_at__lte=clock.now() - WaitingFile.FOR).delete()

@@ -891,6 +891,69 @@ for one in UserIndex.objects.filter(open=True):
 """
 
 
+# --- Several users at once ------------------------------------------------------------------------------------
+
+
+def tick_two(stage: Stage) -> Page:
+    page = stage.open_page("admin", users_of("medium"))
+    for box in page.get_by_role("checkbox", name="Select ").all()[:2]:
+        box.check()
+    return page
+
+
+def sign_in_anew(page: Page) -> None:
+    """Where the page asks for it; the sign-in of the run before may be young enough."""
+    if (link := page.get_by_role("link", name="Sign in again to go on")).count():
+        link.click()
+        page.get_by_role("button", name="(admin)").click()
+
+
+@state
+def users_ticked(stage: Stage) -> Page:
+    page = tick_two(stage)
+    expect(page.get_by_text("2 ticked:")).to_be_visible()
+    return page
+
+
+@state
+def licences_of_several_users(stage: Stage) -> Page:
+    page = tick_two(stage)
+    page.get_by_role("button", name="Licences…").click()
+    expect(page.get_by_role("heading", name="Licences of 2 users")).to_be_visible()
+    return page
+
+
+@state
+def a_run_to_be_checked(stage: Stage) -> Page:
+    page = tick_two(stage)
+    page.get_by_role("button", name="Delete…").last.click()
+    expect(page.get_by_role("heading", name="Delete users: check before anything is sent")).to_be_visible()
+    sign_in_anew(page)
+    stage.watch.expects(422)
+    page.get_by_role("button", name="Delete 2 users").click()
+    expect(page.get_by_text("Type how many users are deleted: 2")).to_be_visible()
+    return page
+
+
+@state
+def a_run(stage: Stage) -> Page:
+    """Started and paused at once, so that it is the same with a worker and without one."""
+    page = tick_two(stage)
+    page.get_by_role("button", name="Change location…").click()
+    page.get_by_label("Usage location").select_option("AQ")
+    page.get_by_role("button", name="Check 2 users").click()
+    sign_in_anew(page)
+    page.get_by_role("button", name="Change 2 users").click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    return page
+
+
+@state
+def runs(stage: Stage) -> Page:
+    a_run(stage)
+    return page_at("/onboarding/")(stage)
+
+
 # --- New users from a file ------------------------------------------------------------------------------------
 
 

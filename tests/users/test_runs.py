@@ -1,8 +1,10 @@
 """Runs: nothing lost, nothing done twice, whatever dies, comes twice, or comes late."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 
 from partnerportal import clock, grants
 from partnerportal.models import AuditEvent, TokenCache
@@ -11,7 +13,7 @@ from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM, ENTERPRISE_E3,
 from users import operations
 from users.models import OnboardingRow, OnboardingRun, Operation
 from users.onboarding import delivery, rows, run, steering
-from users.tasks import keep_runs
+from users.tasks import carry_out_row, keep_runs, purge_secrets
 
 from .conftest import tenant, trail
 from .runs import (
@@ -74,13 +76,19 @@ def test_every_row_is_created_once_and_the_run_ends_with_its_tokens_gone(admin, 
     assert row.operation.op_id == row.op_id
 
 
-def test_the_password_of_a_created_user_is_kept_for_a_link_and_no_longer_than_a_day(admin, directory, worker):
+def test_the_password_of_a_created_user_is_kept_for_its_owner_and_no_longer_than_a_day(
+    admin, directory, worker, signed_in
+):
     found = creating("anna")
     worker.drain(found)
-    operation = found.rows.get().operation
-    assert operations.sealed_password_of(operation).reveal() == directory.named("anna")[0].password
     Operation.objects.update(decided_at=clock.now() - timedelta(hours=23))
     assert Operation.purge_secrets() == 0
+    operation = found.rows.get().operation
+    shown = operations.password_of(operation, by=found.by, grant=sign_in_of("admin"))
+    assert shown.reveal() == directory.named("anna")[0].password
+    signed_in("writer")
+    theirs = sign_in_of("writer")
+    assert operations.password_of(operation, by=theirs.operator, grant=theirs) is None
     Operation.objects.update(decided_at=clock.now() - timedelta(hours=25))
     assert Operation.purge_secrets() == 1
 
@@ -237,6 +245,44 @@ def test_a_message_that_comes_three_times_and_one_that_is_lost_do_no_harm(admin,
     worker.drain()
     assert [len(directory.named(name)) for name in ("anna", "bert")] == [1, 1]
     assert len(directory.writes()) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_three_workers_with_the_same_messages_send_each_row_once(admin, sandbox, directory, worker):
+    """TRUST F7."""
+    found = creating("anna", "bert", "cleo")
+    ids = delivery.due(found)
+    sandbox.fault("partnercenter", "slow", method="POST", path="/users$", seconds=0.3, times=3)
+
+    def work(order):
+        try:
+            for row_id in order:
+                carry_out_row(row_id)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(3) as workers:
+        list(workers.map(work, (ids, ids[::-1], ids[1:] + ids[:1])))
+    worker.drain()
+    assert states(found) == ["done"] * 3
+    assert [len(directory.named(name)) for name in ("anna", "bert", "cleo")] == [1] * 3
+    assert (len(directory.writes()), again(found).state) == (3, State.DONE)
+
+
+def test_an_answer_that_asks_for_patience_is_heard_though_its_worker_died(
+    admin, directory, worker, sandbox, monkeypatch
+):
+    sandbox.fault("partnercenter", "status", method="POST", path="/users$", status=429, headers={"Retry-After": "5"})
+    found = creating("anna")
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "_follow", die)
+        worker.messages += delivery.due(found)
+        with pytest.raises(SystemExit):
+            worker.take()
+    beat(OnboardingRow.SILENT)
+    worker.drain()
+    row = found.rows.get()
+    assert (row.state, row.not_before > clock.now(), row.operation) == (RowState.QUEUED, True, None)
 
 
 def test_a_lane_holds_a_few_rows_and_no_customer_waits_for_another_one(admin, worker):
@@ -516,3 +562,18 @@ def test_of_two_runs_that_create_one_name_the_second_is_told_so(admin, directory
     worker.drain(first)
     assert len(directory.named("anna")) == 1
     assert AuditEvent.objects.filter(action="run started").exists()
+
+
+def test_a_run_that_was_not_started_goes_after_a_day_and_the_people_of_an_old_one_after_ninety(admin, worker):
+    found, never = creating("anna"), checked()
+    newcomers(never, "bert")
+    worker.drain(found)
+    OnboardingRun.objects.filter(pk=never.pk).update(created_at=clock.now() - timedelta(hours=23))
+    OnboardingRun.objects.filter(pk=found.pk).update(finished_at=clock.now() - timedelta(days=89))
+    purge_secrets()
+    assert (OnboardingRun.objects.count(), found.rows.get().target_name) == (2, "Anna")
+    OnboardingRun.objects.filter(pk=never.pk).update(created_at=clock.now() - timedelta(hours=25))
+    OnboardingRun.objects.filter(pk=found.pk).update(finished_at=clock.now() - timedelta(days=91))
+    purge_secrets()
+    row = OnboardingRow.objects.get()
+    assert (row.user_name, row.target_name, row.fields, row.state) == ("", "", {}, "done")

@@ -31,6 +31,9 @@ class OnboardingRun(models.Model):
         STOPPED = "stopped", "Stopped"
         DONE = "done", "Done"
 
+    DRAFT_FOR = timedelta(hours=24)  # then one that was not started is thrown away
+    KEPT_FOR = timedelta(days=90)  # after its end; then its rows name nobody any more
+
     BEFORE = (State.DRAFT, State.CHECKED)  # nothing was sent yet
     HALTED = (State.PAUSED, State.WAITING)
     OPEN = (State.RUNNING, *HALTED, State.STOPPING)
@@ -67,6 +70,15 @@ class OnboardingRun(models.Model):
     def is_open(self) -> bool:
         """Started, and not over."""
         return self.state in self.OPEN
+
+    @classmethod
+    def forget(cls) -> None:
+        """Throw away what was never started, and take the people out of the rows of what ended long ago."""
+        now = clock.now()
+        cls.objects.filter(state__in=cls.BEFORE, created_at__lt=now - cls.DRAFT_FOR).delete()
+        old = OnboardingRow.objects.filter(run__state__in=cls.OVER, run__finished_at__lt=now - cls.KEPT_FOR)
+        nobody: dict[str, Any] = {"target_name": "", "user_name": "", "creates": "", "fields": {}, "before": {}}
+        old.exclude(user_name="", target_name="", fields={}).update(**nobody, problems=[], detail="")
 
     def move(self, *, to: State, before: tuple[State, ...], **values: Any) -> bool:
         """Change the state if it still is one of `before`. False: somebody was faster."""

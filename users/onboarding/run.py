@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 State = OnboardingRow.State
 MOST_TRIES = 6
 PAUSES = (5, 10, 20, 40, 60, 60)  # seconds, one after the other: what was just created may not be seen yet
+ASK_AGAIN_AFTER = timedelta(seconds=60)
 REPLICATION = timedelta(seconds=60)  # what is not seen after that long was most likely not done
 
 STOPPED = "Stopped before it was sent."
@@ -205,9 +206,10 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
         case Operation.State.REFUSED if operation.status == 401:
             _anew(row)
             raise SignInAgain(source="Partner Center", code=operation.code)
-        case Operation.State.REFUSED if operation.retry_at:
+        case Operation.State.REFUSED if operation.status == 429:
             _anew(row)
-            raise Throttled(source="Partner Center", retry_at=operation.retry_at)
+            retry_at = operation.retry_at or clock.now() + ASK_AGAIN_AFTER  # whoever heard it has died
+            raise Throttled(source="Partner Center", retry_at=retry_at)
         case Operation.State.REFUSED if operation.status is None:  # it never left
             _anew(row)
             _later(row, State.REFUSED, f"{operation.detail} Nothing was changed.")
