@@ -299,13 +299,21 @@ def form_again(
 
 def confirm_active(
     request: OperatorRequest,
-    customer: Customer,
+    key: str,
     user_id: uuid.UUID,
     action: Action,
     template: str,
-    more: Callable[[CustomerUser], dict[str, Any]] = lambda _person: {},
+    *,
+    sent: Callable[[OperatorRequest, Customer, str], HttpResponse],
+    more: Callable[[OperatorRequest, Customer, CustomerUser], dict[str, Any]] = lambda *_whom: {},
 ) -> HttpResponse:
-    """The page that asks before something is done to an active user, by those who may; `more` of its context."""
+    """The page that asks before something is done to an active user, by those who may; a POST is what `sent` does.
+
+    `more` gives more of its context, and may ask upstream for it.
+    """
+    customer = tenant_of(key)
+    if request.method == "POST":
+        return sent(request, customer, str(user_id))
     try:
         access, person = access_and_user(request, customer, user_id)
     except NotShown as refusal:
@@ -315,8 +323,8 @@ def confirm_active(
             return no_access(request, customer, access, needed)
     if person is None:
         return gone(request, customer)
-    form = confirming.NamedForm.about(person)
-    context = {**shell(request, customer, access), "form": form, "person": person, "user_id": person.id, **more(person)}
+    context = {"form": confirming.NamedForm.about(person), "person": person, "user_id": person.id}
+    context |= {**shell(request, customer, access), **more(request, customer, person)}
     return render_page(request, template, "form_area", context)
 
 
