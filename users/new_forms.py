@@ -17,8 +17,8 @@ from partnerportal.http import OperatorRequest, typed
 from partnerportal.upstream.errors import UpstreamError
 from partnerportal.upstream.http import Secret
 
-from . import names, tally, templates
-from .forms import TextField, UserForm, best_domain, federated_domains, new_op_id, tidy
+from . import first_licences, names, tally, templates
+from .forms import TOO_OLD, TextField, UserForm, best_domain, federated_domains, new_op_id, tidy
 
 # What an address may fill in. Never a password, nor what says how it is made.
 FROM_ADDRESS = ("first_name", "last_name", "display_name", "user_name", "domain", "usage_location", "immutable_id")
@@ -50,6 +50,14 @@ class NewUserForm(UserForm):
         help_text="Only to link this user to an on-premises directory object. It cannot be changed later. "
         "Leave empty if unsure.",
     )
+    licences = forms.MultipleChoiceField(
+        label="Licences",
+        required=False,
+        widget=first_licences.Ticks,
+        help_text="Assigned right after the user is created. How many are left was read when this form was opened.",
+        error_messages=dict.fromkeys(("invalid_choice", "invalid_list"), TOO_OLD),
+    )
+    offer = forms.CharField(required=False, widget=forms.HiddenInput)
     despite_deleted = forms.BooleanField(
         label="Create a new user all the same",
         required=False,
@@ -73,6 +81,17 @@ class NewUserForm(UserForm):
             self._obey(name, rule)
         self.user_name_is_locked = self._is_fixed("user_name")
         self._say_sources(sources or {})
+        self.offered = self._opened_offer()
+        licences = self._choice("licences")
+        licences.choices = self.offered.choices
+        assert isinstance(licences.widget, first_licences.Ticks)  # noqa: S101 -- for the type checker
+        licences.widget.closed = self.offered.used_up
+
+    def _opened_offer(self) -> first_licences.Offer:
+        try:
+            return first_licences.opened(self._said("offer"), self.customer)
+        except forms.ValidationError:  # no licence can be chosen, then
+            return first_licences.NOTHING
 
     def _pattern(self, name: str, usual: str) -> str:
         rule = self.rules.get(name)
@@ -157,7 +176,10 @@ class NewUserForm(UserForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if not cleaned.get("usage_location") and "usage_location" not in self.errors:
-            self.add_error("usage_location", "Choose a usage location")
+            why = ": Microsoft assigns no licence without one" if cleaned.get("licences") else ""
+            self.add_error("usage_location", f"Choose a usage location{why}")
+        if problem := self.offered.why_not(cleaned.get("licences", [])):
+            self.add_error("licences", problem)
         if cleaned.get("password_mode") == self.TYPED:
             self._clean_typed_password(cleaned)
         self._clean_locked(cleaned)
@@ -192,6 +214,11 @@ class NewUserForm(UserForm):
         return {name: self.cleaned_data[name] for name in names_}
 
     @property
+    def wanted_licences(self) -> dict[str, str]:
+        """SKU id -> name of those that are to be assigned once the user is there."""
+        return {sku_id: self.offered.skus[sku_id]["name"] for sku_id in self.cleaned_data["licences"]}
+
+    @property
     def typed_password(self) -> Secret | None:
         typed = self.cleaned_data.get("password_mode") == self.TYPED
         return Secret(self.cleaned_data["password"]) if typed else None
@@ -200,12 +227,12 @@ class NewUserForm(UserForm):
 # --- Opened and sent -----------------------------------------------------------------------------------------
 
 
-def opened(request: OperatorRequest, customer: Customer) -> NewUserForm:
+def opened(request: OperatorRequest, customer: Customer, offer: first_licences.Offer) -> NewUserForm:
     """The form as a GET asks for it. Raises `TemplateGone`."""
-    return fresh(request, customer, template=typed(request.GET.dict(), "template"))
+    return fresh(request, customer, offer, template=typed(request.GET.dict(), "template"))
 
 
-def fresh(request: OperatorRequest, customer: Customer, *, template: str) -> NewUserForm:
+def fresh(request: OperatorRequest, customer: Customer, offer: first_licences.Offer, *, template: str) -> NewUserForm:
     """An empty form with its defaults, after the template of this number. Raises `TemplateGone`."""
     chosen = templates.chosen(customer, template)
     rules, seen = templates.rules_for(customer, chosen), tally.of(customer)
@@ -214,6 +241,7 @@ def fresh(request: OperatorRequest, customer: Customer, *, template: str) -> New
     initial = {
         "op_id": new_op_id(),
         "template": chosen.pk if chosen else "",
+        "offer": offer.signed(customer),
         "domain": best_domain(customer, seen),
         "usage_location": customer.country_code,
         **templates.initial_of(rules),
