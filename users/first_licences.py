@@ -118,17 +118,16 @@ def follow(create: Operation, *, by: Operator, grant: TokenCache) -> str:
     following = queued.after(create)
     if following is None:
         return ""
-    if not following.is_due:  # another request has sent them, or the create is not decided
-        operations.wait_for(following)
-        return ""
     try:
-        actions.send_again(following, by=by, grant=grant)
+        if following.is_due:
+            actions.send_again(following, by=by, grant=grant)
     except ActionDenied as denied:
         return denied.reason
     except actions.TooFast:
         return actions.TOO_FAST
     except UpstreamError as error:  # nothing was sent yet
         return str(error)
+    operations.wait_for(following)  # another request may be at it
     return ""
 
 

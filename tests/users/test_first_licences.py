@@ -5,12 +5,12 @@ import uuid
 import pytest
 from django.urls import reverse
 
-from customers.access import Facts, judge
+from customers.access import Facts, Verdict, judge
 from customers.models import Customer
 from partnerportal import clock
 from partnerportal.models import Operator
 from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM, CLASSROOM, ENTERPRISE_E3, POWER_BI_PRO
-from partnerportal.upstream.errors import Unreachable
+from partnerportal.upstream.errors import Forbidden, Unreachable
 from tests.pages import Page
 from users import actions, first_licences
 from users.models import Operation
@@ -89,14 +89,22 @@ def test_who_may_not_assign_is_told_so_and_nothing_is_asked():
     assert first_licences.offer(CONTOSO, by=Operator(app_roles=["Portal.Reader"]), **ask) == first_licences.NOTHING
 
 
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [(503, "We could not read which licences are free."), (403, "We cannot see which licences are free: that needs")],
-)
-def test_without_the_stock_the_form_is_there_and_says_why_no_licence_is(admin, sandbox, status, words):
-    sandbox.fault("partnercenter", "status", method="GET", path="/subscribedskus", status=status, times=0)
+def test_who_may_not_see_what_is_free_is_told_which_role_would(monkeypatch):
+    class Closed:
+        def subscribed_skus(self, _tenant_id):
+            raise Forbidden(source="Partner Center", status=403)
+
+    monkeypatch.setattr(Verdict, "tried", True)
+    access = judge(Facts(clock.now()), clock.now())
+    by = Operator(app_roles=["Portal.Operator"])
+    offer = first_licences.offer(CONTOSO, access, by=by, partner_center=Closed())
+    assert offer.problem.startswith("We cannot see which licences are free: that needs Directory Readers,")
+
+
+def test_without_the_stock_the_form_is_there_and_says_why_no_licence_is(admin, sandbox):
+    sandbox.fault("partnercenter", "status", method="GET", path="/subscribedskus", status=503, times=0)
     page = Page(admin.get(new_url()))
-    assert words in page.words
+    assert "We could not read which licences are free." in page.words
     assert "The user is created without a licence; one can be assigned afterwards." in page.words
     assert "user_name" in page.form("op_id").fields
 
@@ -202,12 +210,15 @@ def test_what_was_not_sent_is_found_again_and_sent_or_given_up(admin, sandbox, d
     assert ("The licence was assigned:" if step == "send" else "The licence was not assigned. Given up") in words
 
 
-@pytest.mark.parametrize("trouble", [actions.TooFast(), Unreachable(source="Microsoft Graph")])
-def test_whatever_stands_in_the_way_of_the_licences_the_password_is_shown(admin, directory, monkeypatch, trouble):
+def test_whatever_stands_in_the_way_of_the_licences_the_password_is_shown(admin, directory, monkeypatch):
+    in_the_way = [actions.TooFast(), Unreachable(source="Microsoft Graph", sent=False)]
+
     def refuse(*_args, **_kwargs):
-        raise trouble
+        raise in_the_way.pop()
 
     monkeypatch.setattr(actions, "send_again", refuse)
-    answer = admin.post(new_url(), wish(admin, ENTERPRISE_E3))
-    assert shown_password(answer) == directory.named("maya.lind")[0].password
-    assert "The licence was not assigned yet. " in Page(answer).words
+    fields = wish(admin, ENTERPRISE_E3)
+    for words in ("Microsoft Graph cannot be reached.", actions.TOO_FAST):
+        answer = admin.post(new_url(), fields)
+        assert shown_password(answer) == directory.named("maya.lind")[0].password
+        assert f"The licence was not assigned yet. {words}" in Page(answer).words
