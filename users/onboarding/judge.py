@@ -15,6 +15,7 @@ from partnerportal.upstream.licences import SubscribedSku
 from partnerportal.upstream.partner_center import CustomerUser
 
 from .. import forms, names, templates
+from ..new_forms import NewUserForm
 from . import cells
 from .columns import FIELDS
 
@@ -53,7 +54,7 @@ class Judged:
         return self.fields.get("user_principal_name", "")
 
 
-class RowForm(forms.NewUserForm):
+class RowForm(NewUserForm):
     """The form for a new user, filled by a row. There is no page with it, so it says no sources."""
 
 
@@ -103,9 +104,9 @@ def _as_posted(
         "usage_location": _location(said["usage_location"], judged)
         or filled.get("usage_location")
         or customer.country_code,
-        "password_mode": filled.get("password_mode", forms.NewUserForm.MADE)
+        "password_mode": filled.get("password_mode", NewUserForm.MADE)
         if "password_mode" in fixed
-        else forms.NewUserForm.MADE,
+        else NewUserForm.MADE,
         "force_change": "on" if _must_change(said["force_change"], filled, judged) else "",
     }
 

@@ -5,7 +5,7 @@ from typing import Any
 from partnerportal import grants
 from partnerportal.models import TokenCache
 
-from .. import actions, deleting, licensing
+from .. import actions, deleting, first_licences, licensing
 from ..models import OnboardingRow, Operation
 
 Kind = Operation.Kind
@@ -25,8 +25,20 @@ def send(row: OnboardingRow, grant: TokenCache) -> Operation | None:
 def _create(row: OnboardingRow, how: How) -> Operation:
     # The check has looked for deleted users of that name.
     return actions.create_user(
-        fields=row.fields, password=None, force_change=row.force_change, despite_deleted=True, **how
+        fields=row.fields,
+        password=None,
+        force_change=row.force_change,
+        despite_deleted=True,
+        licences=row.licences,
+        **how,
     )
+
+
+def afterwards(done: Operation, grant: TokenCache) -> str:
+    """Send what waits for an operation that is done: the licences of a new user. Returns what became of it, in words."""
+    trouble = first_licences.follow(done, by=done.by, grant=grant, in_run=True)
+    told = first_licences.told(done, trouble)
+    return f"{told.title} {told.body}".strip() if told else ""
 
 
 def _change(row: OnboardingRow, how: How) -> Operation:

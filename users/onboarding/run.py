@@ -196,7 +196,8 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
     told: dict[str, Any] = {"operation": operation, "code": operation.code, "correlation_id": operation.correlation_id}
     match operation.state:
         case Operation.State.DONE:
-            _settle(row, State.DONE, operation.detail, target_id=operation.target_id, **told)
+            detail = f"{operation.detail} {rows.afterwards(operation, grant)}".strip()
+            _settle(row, State.DONE, detail, target_id=operation.target_id, **told)
         case Operation.State.CONFLICT:
             _settle(row, State.CONFLICT, refusals.explain(operation).sentence, **told)
         case Operation.State.STOPPED:

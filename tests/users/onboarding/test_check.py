@@ -25,6 +25,7 @@ from users.models import (
     WaitingFile,
 )
 from users.onboarding import check
+from users.onboarding import run as engine
 from users.tasks import purge_secrets
 
 from ..conftest import tenant
@@ -283,6 +284,25 @@ def test_the_walk_ends_with_the_sign_in_that_asked_for_it(admin):
     check.carry_out(walk.pk)
     walk.refresh_from_db()
     assert (walk.open, walk.problem) == (False, check.SIGNED_OUT)
+
+
+def test_a_run_creates_who_is_ready_with_their_licences_and_leaves_out_the_others(admin, directory):
+    run = sent(
+        admin, ("Zoë", "Berg", "zoe.berg", "NL", "Minecraft Education", ""), ("Ann", "Lee", "ann lee", "DE", "", "")
+    )
+    session = admin.session
+    session[PROVED_AT] = clock.now().timestamp()
+    session.save()
+    answer = admin.post(reverse("run-check", args=[run.key]), {"step": "start"})
+    assert answer["Location"] == reverse("run", args=[run.key])
+    engine.carry_out(run.rows.get(line=2).pk)
+    (zoe,) = directory.named("zoe.berg")
+    assert [licence.sku_id for licence in zoe.licences] == [CLASSROOM.id]
+    ready, left_out = run.rows.all()
+    assert (ready.state, ready.detail) == ("done", "The licence was assigned: Minecraft Education.")
+    assert left_out.state == "stopped"
+    assert left_out.detail.startswith("Not sent. User name can have letters")
+    assert directory.named("ann lee") == []
 
 
 # --- The pages ----------------------------------------------------------------------------------------------
