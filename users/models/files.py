@@ -51,7 +51,7 @@ class OnboardingCheck(models.Model):
     """
 
     FRESH = timedelta(minutes=15)  # an older check is made anew before the run starts
-    LEASE = timedelta(minutes=2)
+    LEASE = timedelta(minutes=3)  # longer than 5,000 rows of one customer take to be judged
     NUDGE_AGAIN = timedelta(seconds=30)
 
     run = models.OneToOneField(OnboardingRun, on_delete=models.CASCADE, related_name="checking")

@@ -16,6 +16,7 @@ from partnerportal.upstream.partner_center import CustomerUser
 
 from .. import forms, names, templates
 from ..new_forms import NewUserForm
+from ..tally import Tally
 from . import cells
 from .columns import FIELDS
 
@@ -55,7 +56,11 @@ class Judged:
 
 
 class RowForm(NewUserForm):
-    """The form for a new user, filled by a row. There is no page with it, so it says no sources."""
+    """The form for a new user, filled by a row. No page shows it, so it offers no countries: the row's is known."""
+
+    def _locations(self, seen: Tally) -> forms.Locations:
+        code = self._said("usage_location")
+        return [("", ""), (code, code)]
 
 
 def judge(typed: Mapping[str, str], customer: Customer, facts: Facts, rules: Mapping[str, templates.Rule]) -> Judged:

@@ -35,7 +35,7 @@ def _create(row: OnboardingRow, how: How) -> Operation:
 
 
 def afterwards(done: Operation, grant: TokenCache) -> str:
-    """Send what waits for an operation that is done: the licences of a new user. Returns what became of it, in words."""
+    """Send what waits for an operation that is done: the licences of a new user. Returns how that went, in words."""
     trouble = first_licences.follow(done, by=done.by, grant=grant, in_run=True)
     told = first_licences.told(done, trouble)
     return f"{told.title} {told.body}".strip() if told else ""
