@@ -1019,7 +1019,7 @@ def a_file_that_was_checked(stage: Stage) -> Page:
     while page.get_by_role("progressbar").count():  # by the worker, when there is one
         page.wait_for_timeout(250)
         page.reload()
-    expect(page.get_by_text("1 of 2 rows are ready. 1 row needs a change")).to_be_visible()
+    expect(page.locator("#report").get_by_text("1 of 2 rows are ready. 1 row needs a change")).to_be_visible()
     return page
 
 
