@@ -20,9 +20,9 @@ def country_of(text: str) -> str:
 
 def country_meant(text: str) -> str:
     """The English name of the country that somebody may have wanted to write; "" when none is near."""
-    known = {countries.fold(name): name for name in countries.names().values()}
+    known = _by_foreign_name() | {countries.fold(name): code for code, name in countries.names().items()}
     near = get_close_matches(countries.fold(text), known, n=1, cutoff=0.75)
-    return known[near[0]] if near else ""
+    return countries.name_of(known[near[0]]) if near else ""
 
 
 def yes_or_no(text: str) -> bool | None:

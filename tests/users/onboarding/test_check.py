@@ -98,7 +98,7 @@ def test_an_hr_sheet_becomes_a_run_and_what_is_wrong_is_told_in_words(admin, dir
     assert (told[2], told[3]) == ("", "")
     assert told[4] == f"contosotradin.example is not a domain of Contoso Trading. Did you mean {OTHER}?"
     assert "User name can have letters" in told[5]
-    assert "“Deutschlnd” is no country" in told[5]
+    assert "“Deutschlnd” is no country or region that we know. Did you mean Germany?" in told[5]
     assert told[6].startswith("No customer has the tenant ID, domain or name “Nobody & Sons”.")
     zoe, juergen = run.rows.filter(line__in=(2, 3))
     assert zoe.fields == {
