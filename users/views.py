@@ -21,7 +21,7 @@ from partnerportal.permissions import Permission, may, require
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, UpstreamError
 from partnerportal.upstream.partner_center import CustomerProfile, CustomerUser
 
-from . import actions, handover, new_forms, operations, pages, table, templates
+from . import actions, handover, new_forms, operations, pages, resetting, table, templates
 from .models import Operation
 
 State = Operation.State
@@ -187,7 +187,7 @@ def _create(request: OperatorRequest, customer: Customer) -> HttpResponse:
         return pages.was_deleted(request, customer, form, namesake.user)
     except operations.StrangeOperation:
         return pages.strange(request, customer)
-    except actions.StillOpen as open_one:
+    except operations.StillOpen as open_one:
         return pages.still_open(request, customer, form, open_one.operation)
     except actions.TooFast:
         return again(denied=pages.TOO_FAST, status=429)
@@ -216,6 +216,7 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
     if request.method == "GET":
         return pages.outcome(request, operations.settled(found))
     trouble = ""
+    asks: dict[str, Any] = {}
     try:
         match request.POST.get("step"):
             case "done":
@@ -224,20 +225,35 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
             case "check":
                 actions.check_again(found, by=request.user, grant=request.grant)
             case "send":
-                actions.send_again(found, by=request.user, grant=request.grant)
+                trouble, asks = _send_again(request, found)
             case str(step) if step in handover.STEPS:
                 return handover.STEPS[step](request, found)
             case "stop":
                 actions.give_up(found, by=request.user)
             case _:
                 raise Http404("no such step")
-    except ActionDenied as denied:
-        trouble = f"It was not sent again. {denied.reason}"
-    except actions.TooFast:
-        trouble = f"It was not sent again. {pages.TOO_FAST}"
     except SignInAgain:
         raise
     except UpstreamError as error:
         trouble = f"We could not find out. {error}"
     found.refresh_from_db()
-    return pages.outcome(request, found, trouble)
+    return pages.outcome(request, found, trouble, asks=asks)
+
+
+def _send_again(request: OperatorRequest, found: Operation) -> tuple[str, dict[str, Any]]:
+    """Send an operation once more. What stood in the way as a sentence, and what it asks of the operator."""
+    proved = resetting.is_proved(request, found.user_name)
+    asks: dict[str, Any] = {}
+    try:
+        actions.send_again(found, proved=proved, by=request.user, grant=request.grant)
+        return "", asks
+    except ActionDenied as denied:
+        why = denied.reason
+    except actions.TooFast:
+        why = pages.TOO_FAST
+    except actions.UserGone:
+        why = "The user is not in this customer any more."
+    except actions.Administrator as powerful:
+        why = resetting.asked_for(powerful)
+        asks = {"powers": powerful.roles, **resetting.proof(request, needed=True)}
+    return f"It was not sent again. {why}", asks
