@@ -26,7 +26,6 @@ MOST_USED, ALL_OTHERS = "Most used by this customer", "All other countries and r
 MOST_USED_SHOWN = 5
 FEDERATED = "{domain} is federated. Create this user in the customer’s own directory, or choose another domain"
 TOO_OLD = "This form is too old, or came in pieces. Open it again"
-_WAS = signing.Signer(salt="users.before-image")
 _TYPED = "typed password"
 _NO_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CODE = re.compile(r"[A-Z]{2}")
@@ -296,17 +295,21 @@ class LinkForm(forms.Form):
     )
 
 
-def before_image(values: Mapping[str, object]) -> str:
-    """What a form was filled from, signed for the form to carry."""
-    return _WAS.sign_object(values)
+def before_image(values: Mapping[str, object], of: str = "edit") -> str:
+    """What a form was filled from, signed for the form to carry. `of`: the kind of form; each keeps other things."""
+    return _was(of).sign_object(values)
 
 
-def opened_before_image(signed: str) -> dict[str, str]:
-    """Raises `forms.ValidationError` for anything that we did not sign."""
+def opened_before_image(signed: str, of: str = "edit") -> dict[str, str]:
+    """Raises `forms.ValidationError` for anything that we did not sign for this kind of form."""
     try:
-        return dict(_WAS.unsign_object(signed))
+        return dict(_was(of).unsign_object(signed))
     except signing.BadSignature:
         raise forms.ValidationError(TOO_OLD) from None
+
+
+def _was(of: str) -> signing.Signer:
+    return signing.Signer(salt=f"users.before-image.{of}")
 
 
 def new_op_id() -> uuid.UUID:

@@ -92,6 +92,11 @@ class Operation(models.Model):
         return self.DEEDS.get(self.Kind(self.kind), "changed")
 
     @property
+    def user_name(self) -> str:
+        """Whom it is about, by the name under which they sign in when it is done."""
+        return str(self.fields.get("user_principal_name") or self.before.get("user_principal_name", ""))
+
+    @property
     def undecided(self) -> bool:
         return self.state in self.UNDECIDED
 
@@ -261,6 +266,27 @@ class UserTally(models.Model):
 
     def __str__(self) -> str:
         return f"{self.users} users of {self.customer_id}"
+
+
+class DeletedNames(models.Model):
+    """The user names that a customer's deleted users had, as one walk showed them: hashed with a key.
+
+    See `deleted_names.py`, which writes and reads it.
+    """
+
+    FOR = timedelta(minutes=15)
+
+    customer = models.OneToOneField(Customer, on_delete=models.CASCADE)
+    hashes = models.JSONField(default=list)
+    walked_at = models.DateTimeField()  # when the walk began, so that nothing in it is older
+
+    def __str__(self) -> str:
+        return f"{len(self.hashes)} names of deleted users of {self.customer_id}"
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it may still say that a name was not there."""
+        return timedelta(0) <= clock.now() - self.walked_at < self.FOR
 
 
 class UserTemplate(models.Model):

@@ -34,6 +34,14 @@ class StrangeOperation(Exception):
     """This `op_id` is known from another operator, customer or with other values. Nothing of it is shown."""
 
 
+class StillOpen(Exception):
+    """Nobody knows yet what became of another create of this very name. `operation` is the older one."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        super().__init__()
+
+
 def find(
     op_id: uuid.UUID,
     *,
@@ -77,9 +85,10 @@ def begin(
     force_change: bool = True,
     licences: Mapping[str, str] | None = None,
 ) -> Operation:
-    """Commit the intent: the row, the sealed password and the audit line. Raises IntegrityError on a second press.
+    """Commit the intent: the row, the sealed password and the audit line.
 
     `licences` (SKU id -> name) are to be assigned once a user is created.
+    Raises IntegrityError on a second press, and `StillOpen` while another create of this name is undecided.
     """
     operation = Operation(
         op_id=op_id,
@@ -98,10 +107,19 @@ def begin(
         sent_at=clock.now(),
     )
     with transaction.atomic():
+        if kind == Operation.Kind.CREATE:
+            _must_be_the_only_one(operation)
         operation.save(force_insert=True)
         queued.store(operation, licences or {})
         audit.intend(subject(operation), by=by, attempt=operation.attempt)
     return operation
+
+
+def _must_be_the_only_one(operation: Operation) -> None:
+    """Of two forms with one name that are sent at once, the second waits here for the first one's row, and finds it."""
+    customer = Customer.objects.select_for_update(no_key=True).get(pk=operation.customer_id)
+    if older := undecided_create(customer, operation.fields["user_principal_name"], but=operation.op_id):
+        raise StillOpen(older)
 
 
 def send(operation: Operation, call: Callable[[], Receipt]) -> Operation:

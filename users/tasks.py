@@ -10,14 +10,15 @@ from partnerportal import clock
 from partnerportal.models import Operator, TokenCache
 
 from . import index, links, operations
-from .models import KeptPage, Operation, UserIndex, UserWalk
+from .models import DeletedNames, KeptPage, Operation, UserIndex, UserWalk
 
 
 @shared_task
 def purge_secrets() -> None:
-    """Every minute: destroy passwords and links whose time is over, pages that were kept, and walks left behind."""
+    """Every minute: destroy passwords and links whose time is over, what was kept of walks, and walks left behind."""
     Operation.purge_secrets()
     links.expire()
+    DeletedNames.objects.filter(walked_at__lte=clock.now() - DeletedNames.FOR).delete()
     KeptPage.objects.filter(asked_at__lte=clock.now() - KeptPage.FOR).delete()
     UserWalk.objects.filter(used_at__lt=clock.now() - UserWalk.IDLE - timedelta(minutes=1)).delete()
 

@@ -255,8 +255,8 @@ def test_of_two_who_send_again_one_sends(who, directory):
     operations.give_up(operation)
     actions.check_again(operation, by=who.by, grant=who.grant)
     late = Operation.objects.get(pk=operation.pk)
-    actions.send_again(operation, by=who.by, grant=who.grant)
-    actions.send_again(late, by=who.by, grant=who.grant)
+    actions.send_again(operation, proved=False, by=who.by, grant=who.grant)
+    actions.send_again(late, proved=False, by=who.by, grant=who.grant)
     assert len(directory.writes()) == 1
     assert each_attempt_has_one_outcome()
 
