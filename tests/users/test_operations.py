@@ -37,10 +37,10 @@ def who(writer):
     )
 
 
-def begun(who, op_id=None, **more):
+def begun(who, op_id=None, upn=UPN, **more):
     """A create as it stands when the process dies right after the commit of its intent."""
     fields = {
-        "user_principal_name": UPN,
+        "user_principal_name": upn,
         "display_name": "Maya Lind",
         "first_name": "Maya",
         "last_name": "Lind",
@@ -135,7 +135,7 @@ def test_while_the_first_press_may_still_be_on_its_way_nobody_gives_it_up(
 
 
 def test_the_housekeeping_makes_what_was_interrupted_unknown(who, move_clock):
-    checked, sent, done = begun(who), begun(who), begun(who)
+    checked, sent, done = begun(who), begun(who, upn=f"2.{UPN}"), begun(who, upn=f"3.{UPN}")
     sent.write(state=State.SENT, sent_at=clock.now())
     operations.send(done, receipt)
     move_clock(61)
