@@ -448,6 +448,7 @@ class LinkForm(forms.Form):
         choices=HOURS,
         coerce=int,
         initial=24,
+        help_text="Then it ends by itself.",
         error_messages={"invalid_choice": "Choose one of the times in the list"},
     )
     passphrase = TextField(
@@ -455,7 +456,7 @@ class LinkForm(forms.Form):
         required=False,
         min_length=6,
         max_length=LONGEST_PASSPHRASE,
-        help_text="Tell it another way than the link: by phone, say. 6 characters or more.",
+        help_text="Told another way, as by phone. 6 characters or more.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
         error_messages={"min_length": "Make it 6 characters or longer, or leave it empty"},
     )
