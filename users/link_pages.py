@@ -1,4 +1,4 @@
-"""The list of one-time links: one's own, and for a Portal.Admin everybody's. Neither address nor password stands in it."""
+"""The list of one-time links: one's own, and for a Portal.Admin everybody's. It holds no address, no password."""
 
 import uuid
 from collections.abc import Mapping

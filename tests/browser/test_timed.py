@@ -7,7 +7,6 @@ pointing at it is reckoned with the keystroke-level model (Card, Moran, Newell):
 
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -64,11 +63,11 @@ class Hand:
 
 
 @pytest.fixture
-def desk(open_page: OpenPage) -> Iterator[Page]:
+def desk(open_page: OpenPage) -> Page:
     """Any page, of somebody who may do everything, with the scripts and the customer known."""
     page = open_page("admin", users_of("contoso"))
     page.goto(ANYWHERE)
-    yield page
+    return page
 
 
 def adele(sandbox: Cloud) -> User:
