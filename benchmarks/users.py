@@ -9,7 +9,7 @@ Every answer of the pretend cloud takes 150 ms longer. In each round one after t
 - *back*: the first page again, as the browser's Back asks for it.
 
 Then a customer with 10,000 users: *large call* and *large page* as above, and the search in their index, whole pages
-with *many* hits (the first 100 are shown), *few* and *no*, against the *floor* of the customer list (`benchmarks.lists`).
+with *many* hits (the first 100 are shown), *few* and *no*, against the *floor* of the list (`benchmarks.lists`).
 
 Prints a line of JSON. `BENCH_SHORT=1` only shows that it works.
 """
