@@ -456,7 +456,7 @@ class LinkForm(forms.Form):
         required=False,
         min_length=6,
         max_length=LONGEST_PASSPHRASE,
-        help_text="Told another way, as by phone. 6 characters or more.",
+        help_text="6 characters or more. Tell it by phone, say.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
         error_messages={"min_length": "Make it 6 characters or longer, or leave it empty"},
     )
