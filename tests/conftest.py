@@ -172,9 +172,13 @@ class Browser(Client):
     def sign_in(self, persona: str, *, mfa: bool = False, next_page: str = "") -> HttpResponse:
         """The answer of the callback."""
         answer: Any = self.get(self.at_entra(persona, mfa=mfa, next_page=next_page))
-        if grant := self.session.get(GRANT):  # as if somebody had just looked how old the GDAP snapshot is
-            cache.set(f"gdap-looked-{grant}", True, 30)
+        self.has_looked()
         return answer
+
+    def has_looked(self) -> None:
+        """As if this person had just looked how old the GDAP snapshot is."""
+        if grant := self.session.get(GRANT):
+            cache.set(f"gdap-looked-{grant}", True, 30)
 
     def htmx(self, method: str, path: str, data: Any = None, **more: Any) -> HttpResponse:
         """As htmx asks."""

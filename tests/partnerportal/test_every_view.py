@@ -1,11 +1,15 @@
 """Metatests: they walk the URLconf, so a new view cannot forget who may see it."""
 
+import copy
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
+from django.db import transaction
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from partnerportal.permissions import Permission
@@ -61,72 +65,92 @@ def test_every_route_has_a_row():
     assert set(ROUTES) == set(MATRIX), "add a Row to tests/matrix.py"
 
 
-def actor_enters(actor):
-    browser = Browser()
-    if actor != "stranger":
-        browser.sign_in(actor)
-    return browser
+# Each actor comes in once and asks for every row; what a row has changed is undone before the next one.
 
 
-def ask(row, name, methods, actor):
-    """The answers by method, to one who comes in once: what only looks comes before what may change something."""
-    Browser().sign_in("admin")  # somebody else, who came before
-    browser = actor_enters(actor)
-    answers = {}
-    for method in methods:
-        path = reverse(name, kwargs=row.arguments())
-        send = getattr(browser, method.lower())
-        answers[method] = send(path, row.data()) if method == "POST" else send(path)
-    return answers
+@pytest.fixture
+def entered(sandbox, db):
+    """`entered("writer")`: a browser of that actor, who is not the first to come in."""
+
+    def enter(actor):
+        Browser().sign_in("admin")
+        browser = Browser()
+        if actor != "stranger":
+            browser.sign_in(actor)
+        return browser
+
+    return enter
 
 
-def statuses(answers):
-    return {method: answer.status_code for method, answer in answers.items()}
+@contextmanager
+def undone(browser):
+    """Afterwards the database, the browser's cookies and what is remembered are as they were."""
+    cookies = copy.deepcopy(browser.cookies)
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+    browser.cookies = cookies
+    cache.clear()
+    browser.has_looked()
+
+
+def answers(browser, name, row, methods):
+    """The answers by method: what only looks comes before what may change something."""
+    found = {}
+    with undone(browser):
+        for method in methods:
+            path = reverse(name, kwargs=row.arguments())
+            send = getattr(browser, method.lower())
+            found[method] = send(path, row.data()) if method == "POST" else send(path)
+    return found
+
+
+def statuses(found):
+    return {method: answer.status_code for method, answer in found.items()}
 
 
 @pytest.mark.parametrize("actor", ACTORS)
-@pytest.mark.parametrize("name", sorted(MATRIX))
-@pytest.mark.usefixtures("sandbox")
-@pytest.mark.django_db
-def test_own(name, actor):
-    row = MATRIX[name]
-    answers = ask(row, name, ("GET", "HEAD", "POST"), actor)
-    got = statuses(answers)
-    head = 405 if got["HEAD"] == 405 else row.get[actor]
-    assert got == {"GET": row.get[actor], "HEAD": head, "POST": row.post[actor]}
-    for answer in answers.values():
-        if answer.status_code == 302 and actor not in STAFF:
-            assert answer["Location"].startswith(("/signin/?next=", "http://127.0.0.1:"))
+def test_every_route_answers_every_actor_as_its_row_says(actor, entered):
+    browser, wrong = entered(actor), []
+    for name, row in MATRIX.items():
+        found = answers(browser, name, row, ("GET", "HEAD", "POST"))
+        got = statuses(found)
+        head = 405 if got["HEAD"] == 405 else row.get[actor]
+        if got != {"GET": row.get[actor], "HEAD": head, "POST": row.post[actor]}:
+            wrong.append((name, got))
+        for answer in found.values():
+            if answer.status_code == 302 and actor not in STAFF:
+                assert answer["Location"].startswith(("/signin/?next=", "http://127.0.0.1:")), name
+    assert not wrong
 
 
 @pytest.mark.parametrize("actor", ACTORS)
-@pytest.mark.parametrize(
-    ("name", "row"),
-    [*((name, row) for name, row in OTHERS.items()), *((name, row) for name, row in UNKNOWN.items())],
-    ids=[*(f"{name}-others" for name in OTHERS), *(f"{name}-unknown" for name in UNKNOWN)],
-)
-@pytest.mark.usefixtures("sandbox")
-@pytest.mark.django_db
-def test_others_and_unknown(name, row, actor):
-    answers = ask(row, name, ("GET", "POST"), actor)
-    assert statuses(answers) == {"GET": row.get[actor], "POST": row.post[actor]}
+@pytest.mark.parametrize("rows", [OTHERS, UNKNOWN], ids=["others", "unknown"])
+def test_what_is_somebody_elses_or_not_there_is_answered_as_its_row_says(rows, actor, entered):
+    browser, wrong = entered(actor), []
+    for name, row in rows.items():
+        got = statuses(answers(browser, name, row, ("GET", "POST")))
+        if got != {"GET": row.get[actor], "POST": row.post[actor]}:
+            wrong.append((name, got))
+    assert not wrong
 
 
-@pytest.mark.parametrize("name", sorted(MATRIX))
 @pytest.mark.django_db
-def test_other_methods_are_closed(name, signed_in):
-    path = reverse(name, kwargs=MATRIX[name].arguments())
+def test_other_methods_are_closed(signed_in):
     admin, stranger = signed_in("admin"), Browser()
-    for method in ("put", "patch", "delete", "options", "trace"):
-        assert getattr(admin, method)(path).status_code == 405, method
-        assert getattr(stranger, method)(path).status_code == (405 if name in PUBLIC else 401), method
+    for name, row in MATRIX.items():
+        path = reverse(name, kwargs=row.arguments())
+        for method in ("put", "patch", "delete", "options", "trace"):
+            assert getattr(admin, method)(path).status_code == 405, (name, method)
+            expected = 405 if name in PUBLIC else 401
+            assert getattr(stranger, method)(path).status_code == expected, (name, method)
 
 
-@pytest.mark.parametrize("name", sorted(set(MATRIX) - PUBLIC))
 @pytest.mark.django_db
-def test_htmx_of_a_stranger_is_never_redirected(name, visitor):
-    path = reverse(name, kwargs=MATRIX[name].arguments())
-    for method in ("get", "post"):
-        answer = visitor.htmx(method, path)
-        assert answer.status_code == 401
-        assert answer["HX-Retarget"] == "#dialog"
+def test_htmx_of_a_stranger_is_never_redirected(visitor):
+    for name in sorted(set(MATRIX) - PUBLIC):
+        path = reverse(name, kwargs=MATRIX[name].arguments())
+        for method in ("get", "post"):
+            answer = visitor.htmx(method, path)
+            assert answer.status_code == 401, (name, method)
+            assert answer["HX-Retarget"] == "#dialog", (name, method)
