@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from partnerportal.sandbox.directory import User
-from tests.browser.conftest import CONTOSO, OpenPage, awkward, users_of, writes
+from tests.browser.conftest import CONTOSO, OpenPage, Watch, awkward, users_of, writes
 from tests.conftest import Cloud
 
 pytestmark = pytest.mark.torture  # it types as slowly as people do
@@ -63,8 +63,9 @@ class Hand:
 
 
 @pytest.fixture
-def desk(open_page: OpenPage) -> Page:
+def desk(open_page: OpenPage, watch: Watch) -> Page:
     """Any page, of somebody who may do everything, with the scripts and the customer known."""
+    watch.broken_network = True  # who clicks while the next page is asked for breaks that off, and htmx says so
     page = open_page("admin", users_of("contoso"))
     page.goto(ANYWHERE)
     return page
