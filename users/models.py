@@ -66,7 +66,7 @@ class Operation(models.Model):
     sealed_password = models.BinaryField(null=True)  # until it was shown, refused, or is too old
     force_change = models.BooleanField(default=True)
     attempt = models.UUIDField(default=uuid.uuid4)  # the audit intent of the latest send
-    tries = models.PositiveSmallIntegerField(default=1)
+    tries = models.PositiveSmallIntegerField(default=1)  # 0: it waits for another one
     created_at = models.DateTimeField(default=clock.now)
     sent_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
@@ -115,6 +115,11 @@ class Operation(models.Model):
         """A look-up has found that it had no effect, and what is to be sent is still there."""
         whole = self.has_password or not self.sets_password
         return self.state == self.State.UNKNOWN and self.found_absent and whole
+
+    @property
+    def is_due(self) -> bool:
+        """It has waited for another one, which is done, and was never sent. See `queued.py`."""
+        return self.state == self.State.QUEUED and self.target_id != ""
 
     def write(self, **values: Any) -> bool:
         """Change the row if nobody else has since we read it; the fence moves on. False: somebody has."""
