@@ -54,7 +54,7 @@ def find(text: str, *, by: Operator, grant: TokenCache) -> goto.Group | None:
         goto.Hit(
             reverse("user", args=[row.customer_key, row.user_id]),
             goto.pieces(row.display_name or row.user_principal_name, words),
-            goto.pieces(f"{row.user_principal_name}, {row.customer_name}", words),
+            goto.pieces(f"{row.customer_name}: {row.user_principal_name}", words),
         )
         for row in shown
     ]

@@ -282,6 +282,7 @@ class LinkForm(forms.Form):
         choices=HOURS,
         coerce=int,
         initial=24,
+        help_text="Then it ends by itself.",
         error_messages={"invalid_choice": "Choose one of the times in the list"},
     )
     passphrase = TextField(
@@ -289,7 +290,7 @@ class LinkForm(forms.Form):
         required=False,
         min_length=6,
         max_length=LONGEST_PASSPHRASE,
-        help_text="Tell it another way than the link: by phone, say. 6 characters or more.",
+        help_text="6 characters or more. Tell it by phone, say.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
         error_messages={"min_length": "Make it 6 characters or longer, or leave it empty"},
     )

@@ -55,7 +55,7 @@ def test_one_save_assigns_and_takes_away(admin, directory):
     assert held(directory) == {BUSINESS_PREMIUM.id, POWER_BI_PRO.id}
     _, review = wish(admin, BUSINESS_PREMIUM, ENTERPRISE_E3, step="review")
     words = Page(review).words
-    assert "Enterprise Mobility + Security E3 Not set Assigned Power BI Pro Assigned Not set" in words
+    assert "Enterprise Mobility + Security E3 Not assigned Assigned Power BI Pro Assigned Not assigned" in words
     assert "Save 2 changes" in words
     assert directory.writes() == []
     fields, answer = wish(admin, BUSINESS_PREMIUM, ENTERPRISE_E3)
