@@ -76,7 +76,10 @@ def begin(
     password: Secret | None = None,
     force_change: bool = True,
 ) -> Operation:
-    """Commit the intent: the row, the sealed password and the audit line. Raises IntegrityError on a second press."""
+    """Commit the intent: the row, the sealed password and the audit line.
+
+    Raises IntegrityError on a second press, and while another create of the same name is undecided.
+    """
     operation = Operation(
         op_id=op_id,
         kind=kind,
@@ -91,6 +94,7 @@ def begin(
         force_change=force_change,
         sets_password=password is not None,
         sealed_password=vault.seal("operation", str(op_id), password.reveal()) if password else None,
+        open_name=fields["user_principal_name"].lower() if kind == Operation.Kind.CREATE else "",
         sent_at=clock.now(),
     )
     with transaction.atomic():
@@ -212,13 +216,8 @@ def sent_within_a_minute(by: Operator) -> int:
 
 def undecided_create(customer: Customer, user_name: str, *, but: uuid.UUID) -> Operation | None:
     """A create of this name in this customer, `but` for this one, of which nobody knows yet what became of it."""
-    open_ones = Operation.objects.filter(
-        kind=Operation.Kind.CREATE, customer=customer, state__in=Operation.UNDECIDED
-    ).select_related("by", "customer")
-    open_ones = open_ones.exclude(op_id=but)
-    wanted = user_name.lower()
-    found = (one for one in open_ones if str(one.fields.get("user_principal_name", "")).lower() == wanted)
-    return next(found, None)
+    open_ones = Operation.objects.filter(customer=customer, open_name=user_name.lower()).exclude(op_id=but)
+    return open_ones.select_related("by", "customer").first()
 
 
 def claimed_by_another(operation: Operation, user_id: str) -> bool:
