@@ -27,7 +27,7 @@ from partnerportal.upstream.http import Secret
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 from partnerportal.vault import VaultError
 
-from . import kinds, operations, passwords, refusals
+from . import kinds, operations, passwords, queued, refusals
 from .kinds import EDITABLE, values_of
 from .models import Operation
 
@@ -61,8 +61,11 @@ class WasDeleted(Exception):
         super().__init__()
 
 
+TOO_FAST = "You sent more changes within a minute than anybody types. Wait a minute, then send this one again."
+
+
 class TooFast(Exception):
-    """More writes within a minute than a person sends by hand."""
+    """More writes within a minute than a person sends by hand. `TOO_FAST` says so to whoever did."""
 
 
 class UserGone(Exception):
@@ -87,8 +90,11 @@ def create_user(
     by: Operator,
     grant: TokenCache,
     despite_deleted: bool = False,
+    licences: Mapping[str, str] | None = None,
 ) -> Operation:
     """Create a user; `password` None means that one is made. Returns the operation in whatever state it ended.
+
+    `licences` (SKU id -> name) are stored with it and not sent: `first_licences.follow` does that.
 
     The same `op_id` gives the same operation, however often it is sent. Raises `ActionDenied` before anything
     leaves, `RoleMissing`, `StillOpen` while another create of this name is undecided, `WasDeleted` for the name of a
@@ -97,16 +103,14 @@ def create_user(
     create = Operation.Kind.CREATE
     name = fields["display_name"]
     about = operations.about(create, customer, name, fields, sets_password=True)
-    known = partial(
-        operations.find,
-        op_id,
-        kind=create,
-        by=by,
-        customer=customer,
-        fields=fields,
-        password=password,
-        force_change=force_change,
-    )
+    what: dict[str, Any] = {"kind": create, "fields": fields, "force_change": force_change}
+
+    def known() -> Operation | None:
+        earlier = operations.find(op_id, **what, by=by, customer=customer, password=password)
+        if earlier and queued.licences_after(earlier) != dict(licences or {}):
+            raise operations.StrangeOperation
+        return earlier
+
     with _refusals_noted(about, by):
         if earlier := known():
             return operations.wait_for(earlier)
@@ -119,14 +123,13 @@ def create_user(
         try:
             operation = operations.begin(
                 op_id,
-                kind=create,
+                **what,
                 by=by,
                 grant=grant,
                 customer=customer,
-                fields=fields,
                 target_name=name,
                 password=password or passwords.generate(fields["user_principal_name"]),
-                force_change=force_change,
+                licences=licences,
             )
         except IntegrityError:
             if earlier := known():  # the other of two presses was faster
@@ -298,15 +301,16 @@ def check_again(operation: Operation, *, by: Operator, grant: TokenCache) -> Non
 
 
 def send_again(operation: Operation, *, by: Operator, grant: TokenCache) -> None:
-    """Send an operation once more under its old id, after a look-up has found that it had no effect."""
-    if not operation.may_go_again:
+    """Send an operation under its old id: a look-up has found that it had no effect, or it was never sent."""
+    is_first = operation.is_due
+    if not (is_first or operation.may_go_again):
         return
     is_create = operation.kind == Operation.Kind.CREATE
     wanted = _needs(Operation.Kind(operation.kind), operation.sets_password)
     with _refusals_noted(operations.subject(operation), by):
         _must_be_allowed(wanted, operation.customer, by=by, grant=grant)
     partner_center = grants.partner_center(grant)
-    if not (is_create or _still_had_no_effect(operation, partner_center, by)):
+    if not (is_create or is_first or _still_had_no_effect(operation, partner_center, by)):
         return
     if operation.sets_password and not _opens(operation):
         detail = "The password can no longer be opened, so it is not sent again. Set a new one."
@@ -324,8 +328,8 @@ def give_up(operation: Operation, *, by: Operator) -> None:
 
     Not before Microsoft would have shown it: else the user, and a password that nobody knows, would come up later.
     """
-    if operation.may_be_given_up:
-        detail = "Given up after a look-up found nothing."
+    if operation.is_due or operation.may_be_given_up:
+        detail = "Given up before it was sent." if operation.is_due else "Given up after a look-up found nothing."
         operations.decide(operation, by=by, state=State.STOPPED, detail=detail, sealed_password=None)
 
 

@@ -179,7 +179,7 @@ def _save(request: OperatorRequest, customer: Customer, user_id: uuid.UUID, form
     except operations.StrangeOperation:
         return pages.strange(request, customer)
     except actions.TooFast:
-        return again(denied=pages.TOO_FAST, status=429)
+        return again(denied=actions.TOO_FAST, status=429)
     except SignInAgain:
         raise
     except UpstreamError as error:  # nothing was sent yet

@@ -1,13 +1,23 @@
-"""Forms that ask for a user name before something is done that cannot simply be undone."""
+"""Forms and pages that ask first, before something is done that cannot simply be undone."""
 
+import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 from django import forms
+from django.http import HttpResponse
 
+from customers.access import Action, ActionDenied
+from customers.models import Customer
+from partnerportal.http import OperatorRequest, render_page
+from partnerportal.upstream.errors import SignInAgain, UpstreamError
 from partnerportal.upstream.partner_center import CustomerUser
 
+from . import actions, operations, pages
 from .forms import TOO_OLD, before_image, new_op_id, opened_before_image
 from .kinds import values_of
+from .models import Operation
 
 
 class ConfirmForm(forms.Form):
@@ -62,3 +72,75 @@ class NamedForm(ConfirmForm):
             if cleaned.get("name", "").lower() != wanted.lower():
                 self.add_error("name", f"Type the user name as it stands here: {wanted}")
         return cleaned
+
+
+# --- Pages --------------------------------------------------------------------------------------------------
+
+
+def confirm_active(
+    request: OperatorRequest,
+    key: str,
+    user_id: uuid.UUID,
+    action: Action,
+    template: str,
+    *,
+    sent: Callable[[OperatorRequest, Customer, str], HttpResponse],
+    more: Callable[[OperatorRequest, Customer, CustomerUser], dict[str, Any]] = lambda *_whom: {},
+) -> HttpResponse:
+    """The page that asks before something is done to an active user, by those who may; a POST is what `sent` does.
+
+    `more` gives more of its context, and may ask upstream for it.
+    """
+    customer = pages.tenant_of(key)
+    if request.method == "POST":
+        return sent(request, customer, str(user_id))
+    try:
+        access, person = pages.access_and_user(request, customer, user_id)
+    except pages.NotShown as refusal:
+        return pages.refused(request, customer, refusal.access, refusal.error)
+    for needed in (Action.LIST, action):
+        if access[needed].no or (needed is action and not access[needed].tried):
+            return pages.no_access(request, customer, access, needed)
+    if person is None:
+        return pages.gone(request, customer)
+    context = {"form": NamedForm.about(person), "person": person, "user_id": person.id}
+    context |= {**pages.shell(request, customer, access), **more(request, customer, person)}
+    return render_page(request, template, "form_area", context)
+
+
+def confirmed(
+    request: OperatorRequest,
+    customer: Customer,
+    form: ConfirmForm,
+    template: str,
+    do: Callable[..., Operation],
+) -> HttpResponse:
+    """Do what was confirmed, and show what became of it; or the page again, with what stands in the way."""
+    again = partial(
+        pages.form_again, request, customer, form, template, user_id=form.user_id, person=form.before_or_nothing
+    )
+    if not form.is_valid():
+        return again()
+    op_id = form.cleaned_data["op_id"]
+    try:
+        operation = do(form.user_id, form.before, customer=customer, op_id=op_id, by=request.user, grant=request.grant)
+    except ActionDenied as denied:
+        return again(denied=denied.reason)
+    except actions.UserGone:
+        return pages.gone(request, customer)
+    except actions.ChangedMeanwhile as changed:
+        now = changed.current["user_principal_name"]
+        renamed = now != form.before["user_principal_name"]
+        what = f"The user name changed meanwhile: it is {now} now." if renamed else "The licences changed meanwhile."
+        return again(denied=f"{what} Open the page again.", status=409)
+    except operations.StrangeOperation:
+        return pages.strange(request, customer)
+    except actions.TooFast:
+        return again(denied=actions.TOO_FAST, status=429)
+    except SignInAgain:
+        raise
+    except UpstreamError as error:  # nothing was sent yet
+        return again(trouble=error)
+    if operation.state in {Operation.State.REFUSED, Operation.State.CONFLICT, Operation.State.DENIED}:
+        return again(operation=operation)
+    return pages.outcome(request, operation)

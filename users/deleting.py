@@ -15,7 +15,7 @@ from partnerportal.models import Operator, TokenCache
 from partnerportal.permissions import Permission, require
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 
-from . import actions, kinds, pages
+from . import actions, confirming, kinds, pages
 from .confirming import ConfirmForm, NamedForm
 from .models import Operation
 
@@ -72,11 +72,12 @@ def _plan(kind: Operation.Kind, user_id: str, before: dict[str, str], was: str, 
 @require(Permission.WRITE_USERS)
 def user_delete(request: OperatorRequest, key: str, user_id: uuid.UUID) -> HttpResponse:
     """What deleting means, and the user name to be typed; a POST deletes."""
-    customer = pages.tenant_of(key)
-    if request.method == "POST":
-        form = NamedForm(request.POST, user_id=str(user_id))
-        return pages.confirmed(request, customer, form, "users/delete.html", delete_user)
-    return pages.confirm_active(request, customer, user_id, Action.DELETE, "users/delete.html")
+    return confirming.confirm_active(request, key, user_id, Action.DELETE, "users/delete.html", sent=_delete)
+
+
+def _delete(request: OperatorRequest, customer: Customer, user_id: str) -> HttpResponse:
+    form = NamedForm(request.POST, user_id=user_id)
+    return confirming.confirmed(request, customer, form, "users/delete.html", delete_user)
 
 
 @require_http_methods(["GET", "POST"])
@@ -86,7 +87,7 @@ def user_restore(request: OperatorRequest, key: str, user_id: uuid.UUID) -> Http
     customer = pages.tenant_of(key)
     if request.method == "POST":
         form = ConfirmForm(request.POST, user_id=str(user_id))
-        return pages.confirmed(request, customer, form, "users/restore.html", restore_user)
+        return confirming.confirmed(request, customer, form, "users/restore.html", restore_user)
     access = pages.access_now(request, customer)
     if not access[Action.RESTORE].tried:
         return pages.no_access(request, customer, access, Action.RESTORE)

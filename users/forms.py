@@ -1,4 +1,7 @@
-"""What was typed, judged by shape alone. What is free, allowed or known, only upstream can say."""
+"""What was typed of a user, judged by shape alone. What is free, allowed or known, only upstream can say.
+
+The form for a new user stands in `new_forms.py`.
+"""
 
 import re
 import unicodedata
@@ -8,7 +11,6 @@ from typing import Any
 
 from django import forms
 from django.core import signing
-from django.http import QueryDict
 
 from customers import countries
 from customers.models import Customer
@@ -16,7 +18,7 @@ from partnerportal import vault
 from partnerportal.upstream.http import Secret
 from partnerportal.widgets import Select
 
-from . import names, passwords, templates
+from . import names, passwords
 from .tally import NOTHING_SEEN, Tally
 
 OTHER = "other"
@@ -185,173 +187,6 @@ class UserForm(forms.Form):
         problem = passwords.problem_with(cleaned.get("password", ""), cleaned.get("user_principal_name", ""))
         if problem:
             self.add_error("password", problem)
-
-
-class NewUserForm(UserForm):
-    """Everything a new user needs. `rules` are what templates say of the fields, and hold whatever was posted."""
-
-    MADE, TYPED = "made", "typed"
-
-    template = forms.CharField(required=False, widget=forms.HiddenInput)
-    password_mode = forms.ChoiceField(
-        label="Password",
-        choices=[(MADE, "Make one for me, easy to read out"), (TYPED, "I type one")],
-        widget=forms.RadioSelect,
-        initial=MADE,
-        required=False,
-    )
-    immutable_id = TextField(
-        label="Immutable ID",
-        max_length=128,
-        required=False,
-        help_text="Only to link this user to an on-premises directory object. It cannot be changed later. "
-        "Leave empty if unsure.",
-    )
-    despite_deleted = forms.BooleanField(
-        label="Create a new user all the same",
-        required=False,
-        help_text="The deleted one can then be restored only under another user name.",
-    )
-
-    def __init__(
-        self,
-        *args: Any,
-        rules: Mapping[str, templates.Rule] | None = None,
-        sources: Mapping[str, tuple[str, str]] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """`sources` tells of values that no template filled in: field -> (value, where it is from)."""
-        self.rules = dict(rules or {})
-        self._tampered: list[str] = []
-        super().__init__(*args, **kwargs)
-        self.pattern = self._pattern("user_name", self.pattern)
-        self.display_pattern = self._pattern("display_name", self.display_pattern)
-        for name, rule in self.rules.items():
-            self._obey(name, rule)
-        self.user_name_is_locked = self._is_fixed("user_name")
-        self._say_sources(sources or {})
-
-    def _pattern(self, name: str, usual: str) -> str:
-        rule = self.rules.get(name)
-        pattern = rule.value if rule and rule.value else usual
-        self.fields[name].widget.attrs["data-pattern"] = pattern
-        return pattern
-
-    def _obey(self, name: str, rule: templates.Rule) -> None:
-        """Make a field what its rule says, and put back what was posted against it."""
-        field = self.fields[name]
-        if rule.mode == templates.REQUIRED:
-            field.required = True
-            field.error_messages["required"] = f"Enter a value: {field.label} is required by {rule.source}"
-        if not rule.fixed or name == "user_name":
-            return
-        if name in ("usage_location", "domain", "password_mode"):
-            choice = self._choice(name)
-            choice.choices = [one for one in self._flat(choice) if one[0] == rule.value] or [(rule.value, rule.value)]
-        elif name == "force_change":
-            field.widget.attrs["disabled"] = True  # a tick-box cannot be read-only; its value travels hidden
-        else:
-            field.widget.attrs["readonly"] = True
-        if name == "domain":
-            self.only_domain = rule.value
-        if self.is_bound:
-            self._put_back(name, "" if name == "display_name" else rule.value)
-
-    @staticmethod
-    def _flat(field: forms.ChoiceField) -> list[tuple[Any, Any]]:
-        """The choices of a select without their groups."""
-        told: list[Any] = list(field.choices)  # type: ignore[arg-type]
-        groups = [label if isinstance(label, list) else [(value, label)] for value, label in told]
-        return [one for group in groups for one in group]
-
-    def _put_back(self, name: str, value: str) -> None:
-        data = QueryDict(mutable=True)
-        data.update(self.data)
-        posted = data.get(name)
-        if name == "display_name":  # made of the names, here and now
-            names_ = (tidy(data.get("first_name", "")), tidy(data.get("last_name", "")))
-            allowed = {"", names.display(*names_, self.display_pattern)}
-        else:
-            allowed = {value}
-        if posted is not None and tidy(posted) not in allowed:
-            self._tampered.append(name)
-        data[name] = value
-        self.data = data
-
-    def _say_sources(self, sources: Mapping[str, tuple[str, str]]) -> None:
-        """Beside each value stands where it comes from, as long as it is that value."""
-        filled = {name: (rule.value, f"from {rule.source}") for name, rule in self.rules.items()}
-        told = filled | {name: from_ for name, from_ in sources.items() if not self._is_fixed(name)}
-        for name, (value, source) in told.items():
-            field = self.fields[name]
-            if name in ("user_name", "display_name") and name not in sources:
-                words = f"Made as “{value}”, {source}."
-            elif self._said(name).lower() in (value.lower(), {"on": "true", "false": ""}.get(value, value)):
-                words = f"{source[0].upper()}{source[1:]}."
-            else:
-                words = ""
-            words = f"Locked. {words}" if self._is_fixed(name) else words
-            field.help_text = f"{field.help_text} {words}".strip()
-
-    def _is_fixed(self, name: str) -> bool:
-        return name in self.rules and self.rules[name].fixed
-
-    @property
-    def shown(self) -> dict[str, bool]:
-        """Whether a field is on the page. One with an error always is."""
-        hidden = {name for name, rule in self.rules.items() if rule.mode == templates.HIDDEN}
-        return {name: name not in hidden or name in self.errors for name in self.fields}
-
-    @property
-    def not_shown(self) -> list[str]:
-        """What is set without being on the page, in words."""
-        return [
-            f"{self.fields[name].label}: {templates.value_in_words(name, rule.value) or 'empty'}, from {rule.source}."
-            for name, rule in self.rules.items()
-            if not self.shown[name]
-        ]
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
-        if not cleaned.get("usage_location") and "usage_location" not in self.errors:
-            self.add_error("usage_location", "Choose a usage location")
-        if cleaned.get("password_mode") == self.TYPED:
-            self._clean_typed_password(cleaned)
-        self._clean_locked(cleaned)
-        return cleaned
-
-    def _clean_locked(self, cleaned: dict[str, Any]) -> None:
-        """What was posted against a lock is refused in words. The fields stand as they are to be already."""
-        for name in self._tampered:
-            rule, label = self.rules[name], self.fields[name].label
-            value = templates.value_in_words(name, rule.value) or "empty"
-            self.add_error(
-                name, f"{label} is locked by {rule.source}: {value}. It was set back; check it and send again"
-            )
-        local, _, domain = str(cleaned.get("user_principal_name", "")).partition("@")
-        if self._is_fixed("domain") and domain and domain != self.rules["domain"].value.lower():
-            rule = self.rules["domain"]
-            self.add_error(
-                "domain", f"The domain is locked by {rule.source}: {rule.value}. Type the user name without @"
-            )
-        first, last = cleaned.get("first_name", ""), cleaned.get("last_name", "")
-        if self._is_fixed("user_name") and local and not names.fits(local, first, last, self.pattern):
-            self.add_error(
-                "user_name",
-                f"User names are made as {self.pattern} by {self.rules['user_name'].source}. "
-                f"Use {self.proposal}, or that with a number",
-            )
-
-    @property
-    def user_fields(self) -> dict[str, str]:
-        """What is to be true of the new user, as `Operation.fields` keeps it."""
-        names_ = ("user_principal_name", "display_name", "first_name", "last_name", "usage_location", "immutable_id")
-        return {name: self.cleaned_data[name] for name in names_}
-
-    @property
-    def typed_password(self) -> Secret | None:
-        typed = self.cleaned_data.get("password_mode") == self.TYPED
-        return Secret(self.cleaned_data["password"]) if typed else None
 
 
 class EditUserForm(UserForm):

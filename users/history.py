@@ -125,7 +125,7 @@ def user_undo(request: OperatorRequest, key: str, user_id: uuid.UUID) -> HttpRes
     except actions.UserGone:
         return pages.gone(request, customer)
     except actions.TooFast:
-        return _page(request, customer, str(user_id), pages.TOO_FAST, status=429)
+        return _page(request, customer, str(user_id), actions.TOO_FAST, status=429)
     except SignInAgain:
         raise
     except UpstreamError as error:  # nothing was sent yet

@@ -21,12 +21,13 @@ from partnerportal.upstream.errors import Forbidden, NotFound
 from partnerportal.upstream.licences import Licence, SubscribedSku
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 
-from . import actions, pages
+from . import actions, confirming, pages
 from .confirming import ConfirmForm
 from .forms import before_image, new_op_id
 from .kinds import NO_SUCH_USER, values_of
 from .models import Operation
 
+TEMPLATE = "users/licences.html"
 Names = dict[str, str]
 """SKU id -> name."""
 
@@ -134,12 +135,7 @@ def _offered(held: tuple[Licence, ...], skus: tuple[SubscribedSku, ...]) -> dict
 @require(Permission.WRITE_USERS)
 def user_licences(request: OperatorRequest, key: str, user_id: uuid.UUID) -> HttpResponse:
     """What the user has and what is free; a POST leads to the review, and from there to the save."""
-    customer = pages.tenant_of(key)
-    if request.method == "POST":
-        return _change(request, customer, str(user_id))
-    return pages.confirm_active(
-        request, customer, user_id, Action.LICENCES, "users/licences.html", more=partial(_stock, request, customer)
-    )
+    return confirming.confirm_active(request, key, user_id, Action.LICENCES, TEMPLATE, sent=_change, more=_stock)
 
 
 def _stock(request: OperatorRequest, customer: Customer, person: CustomerUser) -> dict[str, Any]:
@@ -163,7 +159,7 @@ def _change(request: OperatorRequest, customer: Customer, user_id: str) -> HttpR
     if form.is_valid() and request.POST.get("step") == "review":
         return _review(request, customer, form)
     wanted = form.wanted if form.is_valid() else {}
-    return pages.confirmed(request, customer, form, "users/licences.html", partial(change_licences, wanted=wanted))
+    return confirming.confirmed(request, customer, form, TEMPLATE, partial(change_licences, wanted=wanted))
 
 
 def _review(request: OperatorRequest, customer: Customer, form: LicencesForm) -> HttpResponse:

@@ -67,7 +67,7 @@ class Operation(models.Model):
     sealed_password = models.BinaryField(null=True)  # until it was shown, refused, or is too old
     force_change = models.BooleanField(default=True)
     attempt = models.UUIDField(default=uuid.uuid4)  # the audit intent of the latest send
-    tries = models.PositiveSmallIntegerField(default=1)
+    tries = models.PositiveSmallIntegerField(default=1)  # 0: it waits for another one
     created_at = models.DateTimeField(default=clock.now)
     sent_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
@@ -130,6 +130,11 @@ class Operation(models.Model):
         if not self.may_go_again or self.sent_at is None or self.checked_at is None:
             return False
         return self.checked_at - self.sent_at >= self.SEEN_AFTER
+
+    @property
+    def is_due(self) -> bool:
+        """It has waited for another one, which is done, and was never sent. See `queued.py`."""
+        return self.state == self.State.QUEUED and self.target_id != ""
 
     def write(self, **values: Any) -> bool:
         """Change the row if nobody else has since we read it; the fence moves on. False: somebody has."""

@@ -1,8 +1,8 @@
 """Write-ahead: what is to be sent is stored first, and what came of it is stored after.
 
-checked -> sent -> done | refused | conflict | denied | unknown. An answer that may hide a success is *unknown*, never
-"failed": then somebody looks the user up, and only a look-up that found nothing lets the same request go again, under
-the same id and with the same sealed password.
+checked -> sent -> done | refused | conflict | denied | unknown; before that queued, when it waits for another one. An
+answer that may hide a success is *unknown*, never "failed": then somebody looks the user up, and only a look-up that
+found nothing lets the same request go again, under the same id and with the same sealed password.
 """
 
 import logging
@@ -21,7 +21,7 @@ from partnerportal.upstream.errors import Conflict, Forbidden, Throttled, Upstre
 from partnerportal.upstream.http import Secret
 from partnerportal.upstream.partner_center import Receipt
 
-from . import refusals
+from . import queued, refusals
 from .models import Operation
 
 log = logging.getLogger(__name__)
@@ -75,10 +75,12 @@ def begin(
     before: Mapping[str, Any] | None = None,
     password: Secret | None = None,
     force_change: bool = True,
+    licences: Mapping[str, str] | None = None,
 ) -> Operation:
     """Commit the intent: the row, the sealed password and the audit line.
 
-    Raises IntegrityError on a second press, and while another create of the same name is undecided.
+    `licences` (SKU id -> name) are to be assigned once a user is created. Raises IntegrityError on a second press, and
+    while another create of the same name is undecided.
     """
     operation = Operation(
         op_id=op_id,
@@ -99,6 +101,7 @@ def begin(
     )
     with transaction.atomic():
         operation.save(force_insert=True)
+        queued.store(operation, licences or {})
         audit.intend(subject(operation), by=by, attempt=operation.attempt)
     return operation
 
@@ -133,9 +136,9 @@ def send(operation: Operation, call: Callable[[], Receipt]) -> Operation:
 
 
 def again(operation: Operation, *, by: Operator, grant: TokenCache) -> bool:
-    """Open an operation that a look-up found absent for one more send under its old id. False: somebody was faster.
+    """Open an operation for a send under its old id: a look-up found it absent, or it has waited for another one.
 
-    Its password may then be seen by the sign-in that sends it now.
+    Its password may then be seen by the sign-in that sends it now. False: somebody was faster.
     """
     attempt = uuid.uuid4()
     with transaction.atomic():
@@ -160,6 +163,7 @@ def decide(operation: Operation, *, by: Operator, state: str, detail: str = "", 
         decided = {} if state == State.UNKNOWN else {"decided_at": clock.now()}
         won = operation.write(state=state, detail=detail, checked_at=clock.now(), **decided, **values)
         if won:
+            queued.lead_on(operation)
             looked_up = audit.Subject(**{**vars(about), "action": f"check {about.action}"})
             result = audit.Result(outcome=_OUTCOMES[State(state)], detail=detail, target_id=operation.target_id)
             audit.note(looked_up, result, by=by)
@@ -210,8 +214,9 @@ def sealed_password_of(operation: Operation) -> Secret:
 
 
 def sent_within_a_minute(by: Operator) -> int:
-    """How many writes this person has begun within the last minute."""
-    return Operation.objects.filter(by=by, created_at__gt=clock.now() - timedelta(minutes=1)).count()
+    """How many writes this person has begun within the last minute; what waits counts when it is sent."""
+    begun = Operation.objects.filter(by=by, created_at__gt=clock.now() - timedelta(minutes=1))
+    return begun.exclude(state=State.QUEUED).count()
 
 
 def undecided_create(customer: Customer, user_name: str, *, but: uuid.UUID) -> Operation | None:
@@ -330,6 +335,7 @@ def _settle(operation: Operation, *, state: str, milliseconds: int | None = None
     with transaction.atomic():
         if not operation.write(state=state, **values):
             return
+        queued.lead_on(operation)
         result = audit.Result(
             outcome=_OUTCOMES[State(state)],
             detail=operation.detail,

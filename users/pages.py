@@ -1,7 +1,6 @@
 """What the views of users share: the head of a customer, refusals with reasons, forms that come back, outcomes."""
 
 import uuid
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from customers import favourites
-from customers.access import Access, Action, ActionDenied, Facts, access_to, judge
+from customers.access import Access, Action, Facts, access_to, judge
 from customers.explain import Banner, banner, how_to_get, request_for_lead, why_not, why_not_in_the_portal
 from customers.find import access_customer
 from customers.merge import see_domains
@@ -21,10 +20,20 @@ from partnerportal import audit, clock, grants, problems, sessions
 from partnerportal.http import OperatorRequest, render_page, wants_part, with_query
 from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, may
-from partnerportal.upstream.errors import Forbidden, NotFound, SignInAgain, UpstreamError
+from partnerportal.upstream.errors import Forbidden, NotFound, UpstreamError
 from partnerportal.upstream.partner_center import CustomerUser
 
-from . import actions, confirming, forms, kinds, names, new_forms, operations, refusals, table, templates
+from . import (
+    first_licences,
+    forms,
+    kinds,
+    names,
+    new_forms,
+    operations,
+    refusals,
+    table,
+    templates,
+)
 from .models import Operation
 
 State = Operation.State
@@ -64,7 +73,8 @@ def shell(request: OperatorRequest, customer: Customer, access: Access) -> dict[
 def _undecided(request: OperatorRequest, customer: Customer) -> list[Operation]:
     """One's own writes here of which nobody knows yet what became: they are found again though their tab is closed."""
     found = Operation.objects.filter(customer=customer, by=request.user, state__in=Operation.UNDECIDED)
-    return [operation for operation in found.order_by("-pk")[:5] if operation.state == State.UNKNOWN or operation.lost]
+    found = found.exclude(state=State.QUEUED, target_id="").order_by("-pk")[:5]
+    return [each for each in found if each.state == State.UNKNOWN or each.is_due or each.lost]
 
 
 def no_access(request: OperatorRequest, customer: Customer, access: Access, action: Action) -> HttpResponse:
@@ -164,9 +174,6 @@ def template_gone(request: OperatorRequest, customer: Customer) -> HttpResponse:
     return render_page(request, "users/template_gone.html", "reason", {"customer": customer}, status=409)
 
 
-TOO_FAST = "You sent more changes within a minute than anybody types. Wait a minute, then send this one again."
-
-
 def still_open(
     request: OperatorRequest, customer: Customer, form: forms.UserForm, operation: Operation
 ) -> HttpResponse:
@@ -199,13 +206,15 @@ def outcome(
     operation: Operation,
     trouble: str = "",
     *,
+    unsent: str = "",
     link_form: forms.LinkForm | None = None,
     link_address: str = "",
     status: int = 200,
 ) -> HttpResponse:
     """What became of an operation: done, with the password for those who may see it, or not known.
 
-    `trouble` says why it could not be found out just now. `link_address`: of a one-time link that was made just now.
+    `trouble` says why it could not be found out just now, `unsent` why the licences of a new user were not sent.
+    `link_address`: of a one-time link that was made just now.
     """
     password = operations.password_of(operation, by=request.user, grant=request.grant)
     context = {
@@ -222,24 +231,32 @@ def outcome(
         links = list(operation.links.all())
         context |= {"links": links, "link_form": link_form or forms.LinkForm(), "link_address": link_address}
         context["kept_for_link"] = any(link.is_open for link in links)
+        context["first_licences"] = first_licences.told(operation, unsent)
         return render_page(request, "users/done.html", "form_area", context, status=status)
+    if operation.state == State.QUEUED:
+        return render_page(request, "users/waiting.html", "form_area", context)
     if operation.undecided:
+        context["first_licences"] = first_licences.told(operation)
         return render_page(request, "users/unknown.html", "form_area", context)
     return render_page(request, "users/not_done.html", "form_area", {**context, "refusal": refusals.explain(operation)})
 
 
-def another(request: OperatorRequest, operation: Operation) -> HttpResponse:
+def another(request: OperatorRequest, operation: Operation, unsent: str = "") -> HttpResponse:
     """What was created, with its password, and below it the form for the next one: same customer, same template."""
-    customer = operation.customer
+    customer, access = operation.customer, access_now(request, operation.customer)
     password = operations.password_of(operation, by=request.user, grant=request.grant)
+    partner_center = grants.partner_center(request.grant)
+    offer = first_licences.offer(customer, access, by=request.user, partner_center=partner_center)
+    fresh = partial(new_forms.fresh, request, customer, offer)
     try:
-        form = new_forms.fresh(request, customer, template=request.POST.get("template", ""))
+        form = fresh(template=request.POST.get("template", ""))
     except templates.TemplateGone:  # just now; the password is to be shown all the same
-        form = new_forms.fresh(request, customer, template="")
+        form = fresh(template="")
     context = {
-        **shell(request, customer, access_now(request, customer)),
+        **shell(request, customer, access),
         **new_forms.around(customer, form),
         "created": operation,
+        "first_licences": first_licences.told(operation, unsent),
         "password": password.reveal() if password else "",
         "user_name": operation.fields["user_principal_name"],
     }
@@ -294,68 +311,6 @@ def form_again(
     return response
 
 
-# --- What is confirmed on a page of its own -------------------------------------------------------------------
-
-
-def confirm_active(
-    request: OperatorRequest,
-    customer: Customer,
-    user_id: uuid.UUID,
-    action: Action,
-    template: str,
-    more: Callable[[CustomerUser], dict[str, Any]] = lambda _person: {},
-) -> HttpResponse:
-    """The page that asks before something is done to an active user, by those who may; `more` of its context."""
-    try:
-        access, person = access_and_user(request, customer, user_id)
-    except NotShown as refusal:
-        return refused(request, customer, refusal.access, refusal.error)
-    for needed in (Action.LIST, action):
-        if access[needed].no or (needed is action and not access[needed].tried):
-            return no_access(request, customer, access, needed)
-    if person is None:
-        return gone(request, customer)
-    form = confirming.NamedForm.about(person)
-    context = {**shell(request, customer, access), "form": form, "person": person, "user_id": person.id, **more(person)}
-    return render_page(request, template, "form_area", context)
-
-
-def confirmed(
-    request: OperatorRequest,
-    customer: Customer,
-    form: confirming.ConfirmForm,
-    template: str,
-    do: Callable[..., Operation],
-) -> HttpResponse:
-    """Do what was confirmed, and show what became of it; or the page again, with what stands in the way."""
-    again = partial(form_again, request, customer, form, template, user_id=form.user_id, person=form.before_or_nothing)
-    if not form.is_valid():
-        return again()
-    op_id = form.cleaned_data["op_id"]
-    try:
-        operation = do(form.user_id, form.before, customer=customer, op_id=op_id, by=request.user, grant=request.grant)
-    except ActionDenied as denied:
-        return again(denied=denied.reason)
-    except actions.UserGone:
-        return gone(request, customer)
-    except actions.ChangedMeanwhile as changed:
-        now = changed.current["user_principal_name"]
-        renamed = now != form.before["user_principal_name"]
-        what = f"The user name changed meanwhile: it is {now} now." if renamed else "The licences changed meanwhile."
-        return again(denied=f"{what} Open the page again.", status=409)
-    except operations.StrangeOperation:
-        return strange(request, customer)
-    except actions.TooFast:
-        return again(denied=TOO_FAST, status=429)
-    except SignInAgain:
-        raise
-    except UpstreamError as error:  # nothing was sent yet
-        return again(trouble=error)
-    if operation.state in {State.REFUSED, State.CONFLICT, State.DENIED}:
-        return again(operation=operation)
-    return outcome(request, operation)
-
-
 FORMS = {
     Operation.Kind.PATCH: "user-edit",
     Operation.Kind.RESET: "user-reset",
@@ -368,7 +323,7 @@ FORMS = {
 def form_of(operation: Operation) -> str:
     """The address of the form from which an operation came."""
     kind = Operation.Kind(operation.kind)
-    if kind is Operation.Kind.CREATE:
+    if kind is Operation.Kind.CREATE or not operation.target_id:  # licences of somebody who was not created
         return reverse("user-new", args=[operation.customer.key])
     return reverse(FORMS[kind], args=[operation.customer.key, operation.target_id])
 

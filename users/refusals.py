@@ -13,6 +13,7 @@ from .forms import FEDERATED
 from .models import Operation
 from .passwords import TOO_WEAK
 
+NONE_LEFT = "60012"  # of a licence
 ROLE_MISSING = {"400", "2032", "900150", "900308"}
 
 
@@ -67,7 +68,7 @@ _CODES = {
     "20003": "This customer does not have that licence any more.",
     "60002": "This user is no longer in this customer. Someone may have deleted it.",
     "60003": "This customer is not in your Partner Center.",
-    "60012": "No licences of this kind are left. Buy more, or take one from somebody.",
+    NONE_LEFT: "No licences of this kind are left. Buy more, or take one from somebody.",
     "900309": "A sign-in rule of the customer or of us blocked this (Conditional Access).",
     "900316": "Partners may not manage licences here. The customer’s own admin centre can.",
 }

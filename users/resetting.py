@@ -14,10 +14,12 @@ from partnerportal.models import Operator, TokenCache
 from partnerportal.permissions import Permission, require
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 
-from . import actions, pages
+from . import actions, confirming, pages
 from .confirming import ConfirmForm, NamedForm
 from .deleting import must_have_this_name
 from .models import Operation
+
+TEMPLATE = "users/reset.html"
 
 
 def reset_password(
@@ -60,12 +62,7 @@ def reset_password(
 @require(Permission.WRITE_USERS)
 def user_reset(request: OperatorRequest, key: str, user_id: uuid.UUID) -> HttpResponse:
     """Says whose password it is, and what power they have; a POST sets it and shows it once."""
-    customer = pages.tenant_of(key)
-    if request.method == "POST":
-        return _reset(request, customer, str(user_id))
-    return pages.confirm_active(
-        request, customer, user_id, Action.RESET_PASSWORD, "users/reset.html", more=partial(_whose, request, customer)
-    )
+    return confirming.confirm_active(request, key, user_id, Action.RESET_PASSWORD, TEMPLATE, sent=_reset, more=_whose)
 
 
 def _whose(request: OperatorRequest, customer: Customer, person: CustomerUser) -> dict[str, object]:
@@ -89,7 +86,7 @@ def _reset(request: OperatorRequest, customer: Customer, user_id: str) -> HttpRe
     form = (NamedForm if named else ConfirmForm)(request.POST, user_id=user_id)
     proved = named and form.is_valid() and sessions.proved_lately(request)
     try:
-        return pages.confirmed(request, customer, form, "users/reset.html", partial(reset_password, proved=proved))
+        return confirming.confirmed(request, customer, form, TEMPLATE, partial(reset_password, proved=proved))
     except actions.Administrator as powerful:
         form = NamedForm(request.POST, user_id=user_id)
         held = ", ".join(powerful.roles)
@@ -104,4 +101,4 @@ def _reset(request: OperatorRequest, customer: Customer, user_id: str) -> HttpRe
             "powers": powerful.roles,
             "user_id": user_id,
         }
-        return render_page(request, "users/reset.html", "form_area", context, status=403)
+        return render_page(request, TEMPLATE, "form_area", context, status=403)

@@ -21,7 +21,7 @@ from partnerportal.permissions import Permission, may, require
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, UpstreamError
 from partnerportal.upstream.partner_center import CustomerProfile, CustomerUser
 
-from . import actions, handover, new_forms, operations, pages, table, templates
+from . import actions, first_licences, handover, new_forms, operations, pages, table, templates
 from .models import Operation
 
 State = Operation.State
@@ -138,29 +138,34 @@ def user_new(request: OperatorRequest, key: str) -> HttpResponse:
     customer = pages.tenant_of(key)
     if request.method == "POST":
         return _create(request, customer)
-    access = _open_new_form(request, customer)
+    access, offer = _open_new_form(request, customer)
     if not (may(request.user, Permission.WRITE_USERS) and access[Action.CREATE].tried):
         return pages.no_access(request, customer, access, Action.CREATE)
     try:
-        form = new_forms.opened(request, customer)
+        form = new_forms.opened(request, customer, offer)
     except templates.TemplateGone:
         return pages.template_gone(request, customer)
     context = {**pages.shell(request, customer, access), **new_forms.around(customer, form)}
     return render(request, "users/new.html", context)
 
 
-def _open_new_form(request: OperatorRequest, customer: Customer) -> Access:
-    """The rights and the customer's domains, asked side by side. Domains that do not come are typed by hand."""
+def _open_new_form(request: OperatorRequest, customer: Customer) -> tuple[Access, first_licences.Offer]:
+    """The rights, and what they let one choose of the licences; beside that the customer's domains.
+
+    Domains that do not come are typed by hand.
+    """
     partner_center, graph = grants.partner_center(request.grant), grants.graph(request.grant)
-    access, profile = table.side_by_side(
-        lambda: access_to(customer.tenant_id or "", by=request.user, graph=graph),
-        lambda: partner_center.customer(customer.tenant_id or ""),
-    )
-    if isinstance(access, UpstreamError):
-        raise access
+
+    def rights() -> tuple[Access, first_licences.Offer]:
+        access = access_to(customer.tenant_id or "", by=request.user, graph=graph)
+        return access, first_licences.offer(customer, access, by=request.user, partner_center=partner_center)
+
+    known, profile = table.side_by_side(rights, lambda: partner_center.customer(customer.tenant_id or ""))
+    if isinstance(known, UpstreamError):
+        raise known
     if isinstance(profile, CustomerProfile):
         learn(customer, profile, clock.now())
-    return access  # type: ignore[no-any-return]
+    return known  # type: ignore[no-any-return]
 
 
 def _create(request: OperatorRequest, customer: Customer) -> HttpResponse:
@@ -180,6 +185,7 @@ def _create(request: OperatorRequest, customer: Customer) -> HttpResponse:
             by=request.user,
             grant=request.grant,
             despite_deleted=form.cleaned_data["despite_deleted"],
+            licences=form.wanted_licences,
         )
     except ActionDenied as denied:
         return again(denied=denied.reason)
@@ -190,16 +196,17 @@ def _create(request: OperatorRequest, customer: Customer) -> HttpResponse:
     except actions.StillOpen as open_one:
         return pages.still_open(request, customer, form, open_one.operation)
     except actions.TooFast:
-        return again(denied=pages.TOO_FAST, status=429)
+        return again(denied=actions.TOO_FAST, status=429)
     except SignInAgain:
         raise
     except UpstreamError as error:  # nothing was sent yet
         return again(trouble=error)
     if operation.state in {State.REFUSED, State.CONFLICT, State.DENIED}:
         return again(operation=operation)
+    unsent = first_licences.follow(operation, by=request.user, grant=request.grant)
     if operation.state == State.DONE and request.POST.get("then") == "another":
-        return pages.another(request, operation)
-    return pages.outcome(request, operation)
+        return pages.another(request, operation, unsent)
+    return pages.outcome(request, operation, unsent=unsent)
 
 
 @require_http_methods(["GET", "POST"])
@@ -215,7 +222,8 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
         raise Http404("no such operation")
     if request.method == "GET":
         return pages.outcome(request, operations.settled(found))
-    trouble = ""
+    trouble = unsent = ""
+    not_sent = "It was not sent." if found.is_due else "It was not sent again."
     try:
         match request.POST.get("step"):
             case "done":
@@ -231,13 +239,14 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
                 actions.give_up(found, by=request.user)
             case _:
                 raise Http404("no such step")
+        unsent = first_licences.follow(found, by=request.user, grant=request.grant)
     except ActionDenied as denied:
-        trouble = f"It was not sent again. {denied.reason}"
+        trouble = f"{not_sent} {denied.reason}"
     except actions.TooFast:
-        trouble = f"It was not sent again. {pages.TOO_FAST}"
+        trouble = f"{not_sent} {actions.TOO_FAST}"
     except SignInAgain:
         raise
     except UpstreamError as error:
         trouble = f"We could not find out. {error}"
     found.refresh_from_db()
-    return pages.outcome(request, found, trouble)
+    return pages.outcome(request, found, trouble, unsent=unsent)

@@ -335,6 +335,32 @@ def created(stage: Stage) -> Page:
     return page
 
 
+def fill_new_with_a_licence(stage: Stage) -> Page:
+    page = stage.open_page("admin", users_of("contoso", "new/"))
+    fill_new(page)
+    page.get_by_label("Minecraft Education").check()
+    return page
+
+
+@state
+def created_and_the_licence_refused(stage: Stage) -> Page:
+    page = fill_new_with_a_licence(stage)
+    stage.sandbox.state("set_units", tenant_id=CONTOSO, sku="MEE_FACULTY", units=0)
+    page.get_by_role("button", name="Create user").click()
+    expect(page.get_by_text("The licence was refused: none left.")).to_be_visible()
+    return page
+
+
+@state
+def licences_not_assigned_yet(stage: Stage) -> Page:
+    page = fill_new_with_a_licence(stage)
+    stage.sandbox.fault("graph", "status", status=503, times=0)
+    page.get_by_role("button", name="Create user").click()
+    page.get_by_role("link", name="Assign the licence").click()
+    expect(page.get_by_role("button", name="Assign them now")).to_be_visible()
+    return page
+
+
 @state
 def not_known(stage: Stage) -> Page:
     page = stage.open_page("admin", users_of("contoso", "new/"))

@@ -52,7 +52,7 @@ def looks(page: Page, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def part(name: str) -> dict[str, Any]:
-    """What axe looks at: all of it, but the frame, which is the same everywhere, and long tables in a few states only."""
+    """What axe looks at: all of it, but the frame, which is the same everywhere, and long tables in few states only."""
     if name.endswith(" menu"):
         return {"include": ".menu[open]"}  # it lies over controls that are out of reach until it closes
     same = [".topbar", "#rail", "#table tbody tr:nth-child(n+5)"]

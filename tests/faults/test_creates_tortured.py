@@ -291,7 +291,8 @@ class Torture:
     def sent(self) -> list[Sent]:
         """The portal's own books, past its pages."""
         rows = self.desk.query(
-            "SELECT op_id, state, fields, target_id, sealed_password, tries, checked_at FROM users_operation"
+            "SELECT op_id, state, fields, target_id, sealed_password, tries, checked_at FROM users_operation "
+            "WHERE kind = 'create'"
         )
         return [Sent.read(*row) for row in rows]
 

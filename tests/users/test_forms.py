@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from customers.models import Customer
 from users import forms, passwords
+from users.new_forms import NewUserForm
 
 CONTOSO = Customer(
     key="contoso",
@@ -38,8 +39,8 @@ TYPED = {
 }
 
 
-def new(**typed: Any) -> forms.NewUserForm:
-    return forms.NewUserForm({**TYPED, **typed}, customer=CONTOSO)
+def new(**typed: Any) -> NewUserForm:
+    return NewUserForm({**TYPED, **typed}, customer=CONTOSO)
 
 
 def edit(held: dict[str, str] | None = None, /, **typed: Any) -> forms.EditUserForm:
@@ -192,7 +193,7 @@ def test_a_form_without_its_number_says_so():
 
 
 def test_the_default_domain_comes_first_and_federated_ones_cannot_be_chosen():
-    form = forms.NewUserForm(customer=CONTOSO)
+    form = NewUserForm(customer=CONTOSO)
     assert forms.domain_choices(CONTOSO) == [
         ("contoso.example", "contoso.example (default)"),
         ("shop.example", "shop.example"),
@@ -355,7 +356,7 @@ def test_a_password_is_left_alone_unless_asked_for():
 # --- Nonsense -----------------------------------------------------------------------------------------------
 
 ANYTHING = dict.fromkeys(
-    (*forms.NewUserForm.base_fields, *forms.EditUserForm.base_fields),
+    (*NewUserForm.base_fields, *forms.EditUserForm.base_fields),
     st.text(max_size=300),
 )
 

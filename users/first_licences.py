@@ -1,0 +1,175 @@
+"""Licences that are chosen with a new user: what the form offers, and the write that follows the create.
+
+What is free is read as the form opens, by those who may assign licences, and travels with the form, signed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.core import signing
+from django.urls import reverse
+
+from customers.access import Access, Action, ActionDenied
+from customers.explain import why_not
+from customers.models import Customer
+from partnerportal.models import Operator, TokenCache
+from partnerportal.permissions import Permission, may
+from partnerportal.upstream.errors import Forbidden, UpstreamError
+from partnerportal.upstream.http import budget
+from partnerportal.upstream.partner_center import PartnerCenter
+
+from . import actions, kinds, operations, queued, refusals
+from .forms import TOO_OLD
+from .models import Operation
+
+State = Operation.State
+PATIENCE = 5.0  # seconds that the form waits to be told what is free
+TO_SEE = "Directory Readers, Global Reader, User Administrator or License Administrator"
+WITHOUT = "The user is created without a licence; one can be assigned afterwards."
+_SIGNER = signing.Signer(salt="users.first-licences")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a customer has bought: SKU id -> {"name", "group", "left"}; or, in a sentence, why it cannot be told."""
+
+    skus: Mapping[str, Mapping[str, Any]]
+    problem: str = ""
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """(SKU id, name with what is left), by name."""
+        told = sorted((sku["name"], sku_id, sku["left"]) for sku_id, sku in self.skus.items())
+        return [(sku_id, f"{name} ({f'{left:,}' if left > 0 else 'none'} left)") for name, sku_id, left in told]
+
+    @property
+    def used_up(self) -> frozenset[str]:
+        return frozenset(sku_id for sku_id, sku in self.skus.items() if sku["left"] < 1)
+
+    def why_not(self, chosen: list[str]) -> str:
+        """What stands in the way of these licences, as a sentence; "" for nothing."""
+        if gone := sorted(self.skus[sku_id]["name"] for sku_id in self.used_up.intersection(chosen)):
+            return f"None left of {', '.join(gone)}. Take the tick away"
+        if len({self.skus[sku_id]["group"] for sku_id in chosen}) > 1:
+            return "Microsoft assigns these licences only one after the other. Choose one now, the others afterwards"
+        return ""
+
+    def signed(self, customer: Customer) -> str:
+        """As the form carries it; it is worth nothing in a form of another customer."""
+        return _SIGNER.sign_object(vars(self) | {"customer": customer.key}, compress=True)
+
+
+NOTHING = Offer({})
+
+
+def opened(signed: str, customer: Customer) -> Offer:
+    """What the form was opened with. Raises `ValidationError` for anything that we did not sign for this customer."""
+    try:
+        told = _SIGNER.unsign_object(signed)
+    except signing.BadSignature:
+        raise forms.ValidationError(TOO_OLD) from None
+    if told["customer"] != customer.key:
+        raise forms.ValidationError(TOO_OLD)
+    return Offer(told["skus"], told["problem"])
+
+
+def offer(customer: Customer, access: Access, *, by: Operator, partner_center: PartnerCenter) -> Offer:
+    """What can be chosen here. Upstream is asked only for those who may assign it, and only for so long.
+
+    Touches no database, and raises nothing: a form without licences is better than none.
+    """
+    verdict = access[Action.LICENCES]
+    if not (may(by, Permission.WRITE_USERS) and access[Action.CREATE].tried):
+        return NOTHING  # who is shown no form
+    if not verdict.tried:
+        return Offer({}, f"You cannot assign licences here. {why_not(verdict, customer)} {WITHOUT}")
+    try:
+        with budget(PATIENCE):
+            skus = partner_center.subscribed_skus(customer.tenant_id or "")
+    except Forbidden:  # Directory Writers may assign what they may not see
+        return Offer({}, f"We cannot see which licences are free: that needs {TO_SEE}. {WITHOUT}")
+    except UpstreamError as error:
+        return Offer({}, f"We could not read which licences are free. {error} {WITHOUT}")
+    return Offer({sku.id: {"name": sku.name, "group": sku.group, "left": sku.available} for sku in skus})
+
+
+class Ticks(forms.CheckboxSelectMultiple):
+    """Tick-boxes of which some can be read but not chosen."""
+
+    closed: frozenset[str] = frozenset()
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(name, value, *args, **kwargs)
+        if str(value) in self.closed:
+            option["attrs"]["disabled"] = True
+        return option
+
+
+# --- After the create ---------------------------------------------------------------------------------------
+
+
+def follow(create: Operation, *, by: Operator, grant: TokenCache) -> str:
+    """Send the licences that wait for this create, once it is done. Returns why they were not sent, or "".
+
+    Raises nothing of what stands in their way: the page that shows the new password comes in any case.
+    """
+    following = queued.after(create)
+    if following is None:
+        return ""
+    try:
+        if following.is_due:
+            actions.send_again(following, by=by, grant=grant)
+    except ActionDenied as denied:
+        return denied.reason
+    except actions.TooFast:
+        return actions.TOO_FAST
+    except UpstreamError as error:  # nothing was sent yet
+        return str(error)
+    operations.wait_for(following)  # another request may be at it
+    return ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of the licences, as a notice beside what became of the user."""
+
+    kind: str
+    title: str
+    body: str = ""
+    url: str = ""
+    label: str = ""
+
+
+def told(create: Operation, trouble: str = "") -> Told | None:
+    """The second outcome of a create; None when no licences were chosen. `trouble`: why they were not sent just now."""
+    following = queued.after(create)
+    if following is None:
+        return None
+    operations.settled(following)
+    names: dict[str, str] = following.fields["licences"]
+    what, were = ("licences", "were") if len(names) > 1 else ("licence", "was")
+    its_page = reverse("operation", args=[create.customer.key, following.op_id])
+    if following.state == State.DONE:
+        return Told("ok", f"The {what} {were} assigned: {', '.join(sorted(names.values()))}.")
+    if following.is_due:
+        return Told("warn", f"The {what} {were} not assigned yet.", trouble, its_page, f"Assign the {what}")
+    if following.state == State.QUEUED:
+        return Told("info", f"The {what} {were} not sent: that waits until this is known.")
+    if following.undecided:
+        return Told("warn", f"We do not know yet if the {what} {were} assigned.", "", its_page, "Check the licences")
+    form = reverse("user-licences", args=[create.customer.key, create.target_id])
+    reason, body = _why(following)
+    return Told("warn", f"The {what} {were} {reason}.", body, form, "Assign licences")
+
+
+def _why(following: Operation) -> tuple[str, str]:
+    """What completes "The licence was …", and what more is to be said."""
+    if following.state == State.STOPPED or following.checked_at:
+        return "not assigned", following.detail
+    if following.code == refusals.NONE_LEFT:
+        return "refused: none left", "Buy more, or take one from somebody, and assign it then."
+    if following.code == kinds.NO_SUCH_USER:
+        return "refused", "Microsoft does not know the new user everywhere yet. Assign it in some minutes."
+    return "refused", refusals.explain(following).sentence
