@@ -124,6 +124,8 @@ def create_user(
         except IntegrityError:
             if earlier := known():  # the other of two presses was faster
                 return operations.wait_for(earlier)
+            if older := operations.undecided_create(customer, fields["user_principal_name"], but=op_id):
+                raise operations.StillOpen(older) from None  # the other of two forms
             raise
     return operations.send(operation, partial(_write_of(operation).send, partner_center, operation))
 
@@ -318,8 +320,11 @@ def send_again(operation: Operation, *, proved: bool, by: Operator, grant: Token
 
 
 def give_up(operation: Operation, *, by: Operator) -> None:
-    """The person has looked, found nothing, and wants no more of it: the name is free for another form."""
-    if operation.is_due or operation.may_go_again:
+    """The person has looked, found nothing, and wants no more of it: the name is free for another form.
+
+    Not before Microsoft would have shown it: else the user, and a password that nobody knows, would come up later.
+    """
+    if operation.is_due or operation.may_be_given_up:
         detail = "Given up before it was sent." if operation.is_due else "Given up after a look-up found nothing."
         operations.decide(operation, by=by, state=State.STOPPED, detail=detail, sealed_password=None)
 

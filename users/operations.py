@@ -87,8 +87,8 @@ def begin(
 ) -> Operation:
     """Commit the intent: the row, the sealed password and the audit line.
 
-    `licences` (SKU id -> name) are to be assigned once a user is created.
-    Raises IntegrityError on a second press, and `StillOpen` while another create of this name is undecided.
+    `licences` (SKU id -> name) are to be assigned once a user is created. Raises IntegrityError on a second press, and
+    while another create of the same name is undecided.
     """
     operation = Operation(
         op_id=op_id,
@@ -104,22 +104,14 @@ def begin(
         force_change=force_change,
         sets_password=password is not None,
         sealed_password=vault.seal("operation", str(op_id), password.reveal()) if password else None,
+        open_name=fields["user_principal_name"].lower() if kind == Operation.Kind.CREATE else "",
         sent_at=clock.now(),
     )
     with transaction.atomic():
-        if kind == Operation.Kind.CREATE:
-            _must_be_the_only_one(operation)
         operation.save(force_insert=True)
         queued.store(operation, licences or {})
         audit.intend(subject(operation), by=by, attempt=operation.attempt)
     return operation
-
-
-def _must_be_the_only_one(operation: Operation) -> None:
-    """Of two forms with one name that are sent at once, the second waits here for the first one's row, and finds it."""
-    customer = Customer.objects.select_for_update(no_key=True).get(pk=operation.customer_id)
-    if older := undecided_create(customer, operation.fields["user_principal_name"], but=operation.op_id):
-        raise StillOpen(older)
 
 
 def send(operation: Operation, call: Callable[[], Receipt]) -> Operation:
@@ -237,13 +229,8 @@ def sent_within_a_minute(by: Operator) -> int:
 
 def undecided_create(customer: Customer, user_name: str, *, but: uuid.UUID) -> Operation | None:
     """A create of this name in this customer, `but` for this one, of which nobody knows yet what became of it."""
-    open_ones = Operation.objects.filter(
-        kind=Operation.Kind.CREATE, customer=customer, state__in=Operation.UNDECIDED
-    ).select_related("by", "customer")
-    open_ones = open_ones.exclude(op_id=but)
-    wanted = user_name.lower()
-    found = (one for one in open_ones if str(one.fields.get("user_principal_name", "")).lower() == wanted)
-    return next(found, None)
+    open_ones = Operation.objects.filter(customer=customer, open_name=user_name.lower()).exclude(op_id=but)
+    return open_ones.select_related("by", "customer").first()
 
 
 def claimed_by_another(operation: Operation, user_id: str) -> bool:
