@@ -142,7 +142,7 @@ BEFORE_SENDING = (
     RoleMissing,
     actions.ChangedMeanwhile,
     actions.UserGone,
-    actions.StillOpen,
+    operations.StillOpen,
     operations.StrangeOperation,
     UpstreamError,
 )
@@ -179,7 +179,7 @@ def _find_out(row: OnboardingRow, operation: Operation, grant: TokenCache) -> No
         actions.check_again(operation, by=row.run.by, grant=grant)
         is_late = abs(clock.now() - operation.created_at) > REPLICATION
         if operation.may_go_again and is_late and row.write(in_state=OnboardingRun.State.RUNNING):
-            actions.send_again(operation, by=row.run.by, grant=grant, in_run=True)
+            actions.send_again(operation, proved=False, by=row.run.by, grant=grant, in_run=True)
     except (SignInAgain, Throttled):
         raise
     except (ActionDenied, RoleMissing) as denied:  # it is not there, and it may not be sent again
