@@ -268,7 +268,7 @@ MATRIX: dict[str, Row] = {
         get=pages(404, only=AUTHORS), post=changes(404, only=AUTHORS), arguments=lambda: {"pk": uuid.uuid4()}
     ),
     "onboarding-template": Row(get=pages(only=AUTHORS), post=NO_CHANGE),
-    "run-problems": Row(get=pages(404, only=AUTHORS), post=NO_CHANGE, arguments=lambda: {"key": uuid.uuid4()}),
+    "run-problems": Row(get=pages(404, only=AUTHORS), post=NO_CHANGE, arguments=lambda: {"run_id": uuid.uuid4()}),
     "runs": Row(get=pages(only=AUTHORS), post=NO_CHANGE),
     "run": Row(
         get=pages(only=AUTHORS), post=changes(303, only=AUTHORS), arguments=_run, data=lambda: {"step": "pause"}

@@ -43,7 +43,7 @@ urlpatterns = [
     path("onboarding/new/", uploading.onboarding_new, name="onboarding-new"),
     path("onboarding/new/<uuid:pk>/", uploading.onboarding_columns, name="onboarding-columns"),
     path("onboarding/template.csv", uploading.onboarding_template, name="onboarding-template"),
-    path("onboarding/<uuid:key>/problems.csv", checking.run_problems, name="run-problems"),
+    path("onboarding/<uuid:run_id>/problems.csv", checking.run_problems, name="run-problems"),
     path("settings/templates/", template_pages.all_templates, name="all-templates"),
     path("settings/templates/<slug:which>/", template_pages.all_template, name="all-template"),
 ]
