@@ -120,7 +120,7 @@ def follow(create: Operation, *, by: Operator, grant: TokenCache) -> str:
         return ""
     try:
         if following.is_due:
-            actions.send_again(following, by=by, grant=grant)
+            actions.send_again(following, proved=False, by=by, grant=grant)
     except ActionDenied as denied:
         return denied.reason
     except actions.TooFast:

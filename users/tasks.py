@@ -10,7 +10,7 @@ from partnerportal import clock
 from partnerportal.models import Operator, TokenCache
 
 from . import index, links, operations
-from .models import KeptPage, OnboardingRow, OnboardingRun, Operation, UserIndex, UserWalk
+from .models import DeletedNames, KeptPage, OnboardingRow, OnboardingRun, Operation, UserIndex, UserWalk
 from .onboarding import delivery, run
 
 
@@ -20,6 +20,7 @@ def purge_secrets() -> None:
     Operation.purge_secrets()
     links.expire()
     OnboardingRun.forget()
+    DeletedNames.objects.filter(walked_at__lte=clock.now() - DeletedNames.FOR).delete()
     KeptPage.objects.filter(asked_at__lte=clock.now() - KeptPage.FOR).delete()
     UserWalk.objects.filter(used_at__lt=clock.now() - UserWalk.IDLE - timedelta(minutes=1)).delete()
 

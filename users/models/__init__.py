@@ -2,6 +2,7 @@
 
 from .runs import OnboardingRow, OnboardingRun
 from .users import (
+    DeletedNames,
     HandoverKnock,
     HandoverLink,
     IndexedUser,
@@ -14,6 +15,7 @@ from .users import (
 )
 
 __all__ = [
+    "DeletedNames",
     "HandoverKnock",
     "HandoverLink",
     "IndexedUser",
