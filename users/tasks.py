@@ -12,6 +12,7 @@ from partnerportal.models import Operator, TokenCache
 
 from . import index, links, operations
 from .models import (
+    DeletedNames,
     KeptPage,
     OnboardingCheck,
     OnboardingRow,
@@ -30,6 +31,7 @@ def purge_secrets() -> None:
     Operation.purge_secrets()
     links.expire()
     OnboardingRun.forget()
+    DeletedNames.objects.filter(walked_at__lte=clock.now() - DeletedNames.FOR).delete()
     KeptPage.objects.filter(asked_at__lte=clock.now() - KeptPage.FOR).delete()
     UserWalk.objects.filter(used_at__lt=clock.now() - UserWalk.IDLE - timedelta(minutes=1)).delete()
     WaitingFile.objects.filter(created_at__lte=clock.now() - WaitingFile.FOR).delete()
