@@ -175,11 +175,11 @@ def _run(state: str = "running") -> dict[str, Any]:
     newest = AuditEvent.objects.filter(kind="intent", action="sign in").first()
     by = Operator.objects.filter(oid=newest.actor_oid).first() if newest else None
     if by is None:  # of somebody who was not let in there is no operator, and no run
-        return {"key": uuid.uuid4()}
+        return {"run_id": uuid.uuid4()}
     customer = Customer.objects.get(tenant_id=_customer()["key"])
     run = OnboardingRun.objects.create(by=by, kind=Operation.Kind.DELETE, title="Row of the matrix", state=state)
     run.rows.create(line=1, customer=customer, tenant_id=customer.tenant_id or "", target_id=str(uuid.uuid4()))
-    return {"key": run.key}
+    return {"run_id": run.key}
 
 
 def _run_of_the_observer() -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _run_of_the_observer() -> dict[str, Any]:
     first = AuditEvent.objects.filter(kind="intent", action="sign in").order_by("id")[0]
     by = Operator.objects.get(oid=first.actor_oid)
     run = OnboardingRun.objects.create(by=by, kind=Operation.Kind.DELETE, title="Row of the matrix", state="running")
-    return {"key": run.key}
+    return {"run_id": run.key}
 
 
 READERS = ("admin", "writer", "reader")  # who may look at contoso's users
@@ -268,7 +268,7 @@ MATRIX: dict[str, Row] = {
         get=pages(404, only=AUTHORS), post=changes(404, only=AUTHORS), arguments=lambda: {"pk": uuid.uuid4()}
     ),
     "onboarding-template": Row(get=pages(only=AUTHORS), post=NO_CHANGE),
-    "run-problems": Row(get=pages(404, only=AUTHORS), post=NO_CHANGE, arguments=lambda: {"key": uuid.uuid4()}),
+    "run-problems": Row(get=pages(404, only=AUTHORS), post=NO_CHANGE, arguments=lambda: {"run_id": uuid.uuid4()}),
     "runs": Row(get=pages(only=AUTHORS), post=NO_CHANGE),
     "run": Row(
         get=pages(only=AUTHORS), post=changes(303, only=AUTHORS), arguments=_run, data=lambda: {"step": "pause"}
@@ -385,11 +385,11 @@ UNKNOWN: dict[str, Row] = {
     "run": Row(
         get=pages(404, only=AUTHORS),
         post=changes(404, only=AUTHORS),
-        arguments=lambda: {"key": uuid.uuid4()},
+        arguments=lambda: {"run_id": uuid.uuid4()},
         data=lambda: {"step": "stop"},
     ),
     "run-check": Row(
-        get=pages(404, only=AUTHORS), post=changes(404, only=AUTHORS), arguments=lambda: {"key": uuid.uuid4()}
+        get=pages(404, only=AUTHORS), post=changes(404, only=AUTHORS), arguments=lambda: {"run_id": uuid.uuid4()}
     ),
-    "run-results": Row(get=pages(404, only=AUTHORS), post=NO_CHANGE, arguments=lambda: {"key": uuid.uuid4()}),
+    "run-results": Row(get=pages(404, only=AUTHORS), post=NO_CHANGE, arguments=lambda: {"run_id": uuid.uuid4()}),
 }

@@ -78,7 +78,8 @@ class OnboardingRun(models.Model):
         cls.objects.filter(state__in=cls.BEFORE, created_at__lt=now - cls.DRAFT_FOR).delete()
         old = OnboardingRow.objects.filter(run__state__in=cls.OVER, run__finished_at__lt=now - cls.KEPT_FOR)
         nobody: dict[str, Any] = {"target_name": "", "user_name": "", "creates": "", "fields": {}, "before": {}}
-        old.exclude(user_name="", target_name="", fields={}).update(**nobody, problems=[], detail="")
+        nobody |= {"typed": {}, "licences": {}, "problems": [], "notes": [], "detail": ""}
+        old.exclude(user_name="", target_name="", fields={}).update(**nobody)
 
     def move(self, *, to: State, before: tuple[State, ...], **values: Any) -> bool:
         """Change the state if it still is one of `before`. False: somebody was faster."""

@@ -171,9 +171,9 @@ def _customers(run: OnboardingRun) -> list[Any]:
 
 @require_GET
 @require(Permission.WRITE_USERS)
-def run_problems(request: OperatorRequest, key: uuid.UUID) -> HttpResponseBase:
+def run_problems(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponseBase:
     """The rows that need a change, as they are now, with the reason; a file that can be mended and sent again."""
-    run = drafts.find(key, by=request.user)
+    run = drafts.find(run_id, by=request.user)
     header = ["row", "problem", *columns.FIELDS]
     rows = run.rows.exclude(problems=[]).order_by("line")
     told = (

@@ -92,7 +92,7 @@ def finish(run: OnboardingRun) -> bool:
             return False
         TokenCache.objects.filter(job=run.key).delete()
         told = ", ".join(f"{count:,} {state}" for state, count in sorted(OnboardingRow.counts(run).items()))
-        note(run, f"run {to.label.lower()}", told, by=run.by)
+        note(run, "run ended", told, by=run.by)
     return True
 
 

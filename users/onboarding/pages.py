@@ -89,9 +89,9 @@ def runs(request: OperatorRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @require(Permission.WRITE_USERS)
-def run_check(request: OperatorRequest, key: uuid.UUID) -> HttpResponse:
+def run_check(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
     """Who it is about, what changes, and what stands in the way; a POST starts it or throws it away."""
-    run = access_run(key, request.user)
+    run = access_run(run_id, request.user)
     if run.state not in OnboardingRun.BEFORE:
         return go_to(request, run_url(run))
     if run.source and run.by_id == request.user.pk:
@@ -144,7 +144,7 @@ def _proof(request: OperatorRequest) -> dict[str, str]:
     if sessions.proved_lately(request):
         return {}
     sessions.remember_challenge(request, claims="")
-    return {"proof_url": problems.sign_in_url(request.path)}
+    return {"proof_url": problems.sign_in_url(request.path), "unproved": sessions.why_unproved(request)}
 
 
 # --- Under way, and over ------------------------------------------------------------------------------------
@@ -152,9 +152,9 @@ def _proof(request: OperatorRequest) -> dict[str, str]:
 
 @require_http_methods(["GET", "POST"])
 @require(Permission.WRITE_USERS)
-def run(request: OperatorRequest, key: uuid.UUID) -> HttpResponse:
+def run(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
     """How far a run is, row by row. A POST pauses it, resumes, stops, tries again what failed, or prepares its undo."""
-    found = access_run(key, request.user)
+    found = access_run(run_id, request.user)
     if request.method == "POST":
         return _steer(request, found)
     if found.state in OnboardingRun.BEFORE:
@@ -277,9 +277,9 @@ HEADER = (
 
 @require_GET
 @require(Permission.WRITE_USERS)
-def run_results(request: OperatorRequest, key: uuid.UUID) -> HttpResponseBase:
+def run_results(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponseBase:
     """What became of each row, as a CSV file. No password is in it."""
-    found = access_run(key, request.user)
+    found = access_run(run_id, request.user)
     if refused := too_many(request):
         return refused
     rows = _rows(found).order_by("line")

@@ -183,8 +183,12 @@ def _find_out(row: OnboardingRow, operation: Operation, grant: TokenCache) -> No
     except (SignInAgain, Throttled):
         raise
     except (ActionDenied, RoleMissing) as denied:  # it is not there, and it may not be sent again
-        actions.give_up(operation, by=row.run.by)
-        _settle(row, State.DENIED, getattr(denied, "reason", str(denied)), operation=operation)
+        reason = getattr(denied, "reason", str(denied))
+        if operation.may_be_given_up:
+            actions.give_up(operation, by=row.run.by)
+            _settle(row, State.DENIED, reason, operation=operation)
+        else:  # it may still come up
+            _later(row, State.UNKNOWN, reason, operation=operation)
     except UpstreamError as error:
         _later(row, State.UNKNOWN, f"We could not find out. {error}", operation=operation)
     else:
