@@ -58,6 +58,7 @@ def configuration() -> dict[str, Any]:
                 settings.REPUBLISH_EVERY, "users.tasks.keep_index"
             ),
             "keep the checks of files going": every(settings.REPUBLISH_EVERY, "users.tasks.keep_checks"),
+            "tell by e-mail which runs are over": every(timedelta(minutes=1), "users.tasks.tell_of_runs"),
             "destroy passwords that were shown or ran out": every(settings.PURGE_EVERY, "users.tasks.purge_secrets"),
             "destroy the tokens of sessions that ran out": every(
                 settings.PURGE_EVERY, "partnerportal.tasks.forget_abandoned_sessions"

@@ -52,6 +52,9 @@ SETTING_NAMES = (
     "GDAP_API_USERNAME",
     "GDAP_API_PASSWORD",
     "ACCESS_CONTACT",
+    "EMAIL_URL",
+    "EMAIL_FROM",
+    "RUNS_KEEP_NAMES_DAYS",
     "UPSTREAM_ROUTES",
     "CLOCK_OFFSET_FILE",
 )
@@ -295,6 +298,15 @@ GDAP_API_AUTH_URL = env.str("GDAP_API_AUTH_URL", default="https://gdapauthservic
 GDAP_API_USERNAME = env.str("GDAP_API_USERNAME", default="")
 GDAP_API_PASSWORD = env.str("GDAP_API_PASSWORD", default="")
 ACCESS_CONTACT = env.str("ACCESS_CONTACT", default="an Admin agent")
+
+try:
+    vars().update(env.email("EMAIL_URL", default="consolemail://"))
+except (environ.ImproperlyConfigured, ValueError):
+    sys.exit("Partner Desk does not start: EMAIL_URL is no mail server. Write smtp+tls://user:password@host:587.")
+EMAIL_TIMEOUT = 20  # seconds
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"noreply@{urlsplit(PUBLIC_URL).hostname or 'localhost'}")
+
+RUNS_KEEP_NAMES = timedelta(days=max(1, env.int("RUNS_KEEP_NAMES_DAYS", default=90)))
 
 UPSTREAM_BUDGET = 30.0  # seconds for all upstream calls of one request together
 UPSTREAM_CONNECT_TIMEOUT = 5.0  # seconds

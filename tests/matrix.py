@@ -170,14 +170,14 @@ def _link() -> dict[str, Any]:
     return {"token": token.reveal()}
 
 
-def _run(state: str = "running") -> dict[str, Any]:
+def _run(state: str = "running", kind: str = Operation.Kind.DELETE) -> dict[str, Any]:
     """A run of whoever has just come in, with a row at Contoso."""
     newest = AuditEvent.objects.filter(kind="intent", action="sign in").first()
     by = Operator.objects.filter(oid=newest.actor_oid).first() if newest else None
     if by is None:  # of somebody who was not let in there is no operator, and no run
         return {"run_id": uuid.uuid4()}
     customer = Customer.objects.get(tenant_id=_customer()["key"])
-    run = OnboardingRun.objects.create(by=by, kind=Operation.Kind.DELETE, title="Row of the matrix", state=state)
+    run = OnboardingRun.objects.create(by=by, kind=kind, title="Row of the matrix", state=state)
     run.rows.create(line=1, customer=customer, tenant_id=customer.tenant_id or "", target_id=str(uuid.uuid4()))
     return {"run_id": run.key}
 
@@ -280,6 +280,13 @@ MATRIX: dict[str, Row] = {
         data=lambda: {"step": "discard"},
     ),
     "run-results": Row(get=pages(only=AUTHORS), post=NO_CHANGE, arguments=_run),
+    # A run that has created nobody yet has no password to hand over.
+    "run-handover": Row(
+        get=pages(only=AUTHORS),
+        post=changes(409, only=AUTHORS),
+        arguments=lambda: _run(kind=Operation.Kind.CREATE),
+        data=lambda: {"hours": "1"},
+    ),
     "templates": Row(get=pages(only=AUTHORS), post=NO_CHANGE, arguments=_customer),
     "template": Row(
         get=pages(only=AUTHORS),
@@ -392,4 +399,7 @@ UNKNOWN: dict[str, Row] = {
         get=pages(404, only=AUTHORS), post=changes(404, only=AUTHORS), arguments=lambda: {"run_id": uuid.uuid4()}
     ),
     "run-results": Row(get=pages(404, only=AUTHORS), post=NO_CHANGE, arguments=lambda: {"run_id": uuid.uuid4()}),
+    "run-handover": Row(
+        get=pages(404, only=AUTHORS), post=changes(404, only=AUTHORS), arguments=lambda: {"run_id": uuid.uuid4()}
+    ),
 }

@@ -299,6 +299,12 @@ class LinkForm(forms.Form):
     )
 
 
+class RunLinksForm(LinkForm):
+    """The same for each user whom a run has created."""
+
+    anew = forms.BooleanField(required=False)  # also in the place of links that nobody has opened
+
+
 def before_image(values: Mapping[str, object], of: str = "edit") -> str:
     """What a form was filled from, signed for the form to carry. `of`: the kind of form; each keeps other things."""
     return _was(of).sign_object(values)

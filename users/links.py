@@ -5,6 +5,7 @@ password lies sealed beside it until the link was opened, ran out, was revoked, 
 """
 
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 
 from django.conf import settings
@@ -43,14 +44,39 @@ def make(operation: Operation, *, lasts: timedelta, passphrase: Secret, by: Oper
 
     The older open links to passwords of the same user end: one press too many, or a password that has been replaced.
     """
+    return _make(operation, lasts, _kept(passphrase), by=by, grant=grant)
+
+
+def make_several(
+    of: Iterable[Operation], *, lasts: timedelta, passphrase: Secret, by: Operator, grant: TokenCache
+) -> dict[int, Secret]:
+    """Key of an operation -> token of a new link; left out is whose password is not kept, or not theirs any more.
+
+    They share the passphrase and what is kept of it: to hash it takes long, on purpose.
+    """
+    made, kept = {}, _kept(passphrase)
+    for operation in of:
+        if operation.target_id and operations.newer_password(operation):
+            continue
+        try:
+            made[operation.pk] = _make(operation, lasts, kept, by=by, grant=grant)
+        except NothingToHandOver:
+            continue
+    return made
+
+
+def _kept(passphrase: Secret) -> str:
+    return make_password(passphrase.reveal()) if passphrase else ""
+
+
+def _make(operation: Operation, lasts: timedelta, passphrase: str, *, by: Operator, grant: TokenCache) -> Secret:
     password = operations.password_of(operation, by=by, grant=grant)
     if password is None:
         raise NothingToHandOver
     token, now = Secret(secrets.token_urlsafe(32)), clock.now()
     link = HandoverLink(operation=operation, token_hash=_hashed(token), created_at=now, expires_at=now + lasts)
     link.sealed_password = vault.seal(_SEALED_AS, str(link.pk), password.reveal())
-    if passphrase:
-        link.passphrase = make_password(passphrase.reveal())
+    link.passphrase = passphrase
     told = (
         f"Works once, until {link.expires_at:%Y-%m-%d %H:%M} UTC, {'with' if passphrase else 'without'} a passphrase."
     )

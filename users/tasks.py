@@ -22,7 +22,7 @@ from .models import (
     UserWalk,
     WaitingFile,
 )
-from .onboarding import check, delivery, run
+from .onboarding import check, delivery, news, run
 
 
 @shared_task
@@ -121,6 +121,12 @@ def deliver(started: OnboardingRun) -> None:
 def keep_runs() -> None:
     """Every ten seconds: rows whose worker or message was lost go out again, and runs that are over are closed."""
     _knock(delivery.look())
+
+
+@shared_task
+def tell_of_runs() -> None:
+    """Every minute: the e-mails about runs that are over."""
+    news.send_due()
 
 
 def _knock(row_ids: list[int]) -> None:

@@ -15,7 +15,7 @@ from . import (
     template_pages,
     views,
 )
-from .onboarding import checking, several, uploading
+from .onboarding import checking, listing, results, several, uploading
 from .onboarding import pages as runs
 
 urlpatterns = [
@@ -34,10 +34,11 @@ urlpatterns = [
     path("customers/<key>/users/<uuid:user_id>/delete/", deleting.user_delete, name="user-delete"),
     path("customers/<key>/users/<uuid:user_id>/restore/", deleting.user_restore, name="user-restore"),
     path("customers/<key>/users/several/", several.users_several, name="users-several"),
-    path("onboarding/", runs.runs, name="runs"),
+    path("onboarding/", listing.runs, name="runs"),
     path("onboarding/<uuid:run_id>/", runs.run, name="run"),
     path("onboarding/<uuid:run_id>/check/", runs.run_check, name="run-check"),
-    path("onboarding/<uuid:run_id>/results.csv", runs.run_results, name="run-results"),
+    path("onboarding/<uuid:run_id>/results.csv", results.run_results, name="run-results"),
+    path("onboarding/<uuid:run_id>/handover/", results.run_handover, name="run-handover"),
     path("handover/<token>/", handover.handover, name="handover"),
     path("links/", link_pages.hand_over_links, name="links"),
     path("customers/<key>/templates/", template_pages.customer_templates, name="templates"),

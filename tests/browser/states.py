@@ -995,6 +995,39 @@ def runs(stage: Stage) -> Page:
     return page_at("/onboarding/")(stage)
 
 
+def a_finished_run() -> OnboardingRun:
+    """Of the administrator, at Contoso: one new user, whose password nobody has seen."""
+    by = Operator.objects.get(oid=seed.PERSONA_OIDS["admin"])
+    customer = Customer.objects.get(tenant_id=seed.SPECIAL["contoso"])
+    now, op_id = clock.now(), uuid.uuid4()
+    about = {"customer": customer, "tenant_id": customer.tenant_id, "target_name": "Maya Lind", "target_id": str(op_id)}
+    operation = Operation.objects.create(
+        op_id=op_id,
+        kind=Operation.Kind.CREATE,
+        state=Operation.State.DONE,
+        by=by,
+        sets_password=True,
+        sealed_password=vault.seal("operation", str(op_id), "Of-A-State-Only-1"),
+        decided_at=now,
+        **about,
+    )
+    run = OnboardingRun.objects.create(
+        by=by, kind=Operation.Kind.CREATE, title="Starters", state="done", started_at=now, finished_at=now
+    )
+    run.rows.create(line=1, op_id=op_id, user_name="maya.lind@contoso.example", state="done", operation=operation, **about)
+    return run
+
+
+@state
+def slips_of_a_run(stage: Stage) -> Page:
+    page = stage.open_page("admin", "/")
+    page.goto(stage.server + f"/onboarding/{a_finished_run().key}/")
+    page.get_by_role("link", name="Make links…").click()
+    page.get_by_role("button", name="Make links: slips to print").click()
+    expect(page.get_by_role("heading", name="1 slip, one for each user")).to_be_visible()
+    return page
+
+
 # --- New users from a file ------------------------------------------------------------------------------------
 
 

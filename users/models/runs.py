@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Count, Q
 
@@ -32,7 +33,6 @@ class OnboardingRun(models.Model):
         DONE = "done", "Done"
 
     DRAFT_FOR = timedelta(hours=24)  # then one that was not started is thrown away
-    KEPT_FOR = timedelta(days=90)  # after its end; then its rows name nobody any more
 
     BEFORE = (State.DRAFT, State.CHECKED)  # nothing was sent yet
     HALTED = (State.PAUSED, State.WAITING)
@@ -71,12 +71,20 @@ class OnboardingRun(models.Model):
         """Started, and not over."""
         return self.state in self.OPEN
 
+    @property
+    def names_until(self) -> datetime | None:
+        """When its rows stop naming their users; None while it is not over."""
+        over = self.state in self.OVER and self.finished_at
+        return self.finished_at + settings.RUNS_KEEP_NAMES if over and self.finished_at else None
+
     @classmethod
     def forget(cls) -> None:
         """Throw away what was never started, and take the people out of the rows of what ended long ago."""
         now = clock.now()
         cls.objects.filter(state__in=cls.BEFORE, created_at__lt=now - cls.DRAFT_FOR).delete()
-        old = OnboardingRow.objects.filter(run__state__in=cls.OVER, run__finished_at__lt=now - cls.KEPT_FOR)
+        ended = cls.objects.filter(state__in=cls.OVER, finished_at__lt=now - settings.RUNS_KEEP_NAMES)
+        ended.exclude(source="", title="").update(source="", title="")  # a file may be named after somebody
+        old = OnboardingRow.objects.filter(run__in=ended)
         nobody: dict[str, Any] = {"target_name": "", "user_name": "", "creates": "", "fields": {}, "before": {}}
         nobody |= {"typed": {}, "licences": {}, "problems": [], "notes": [], "detail": ""}
         old.exclude(user_name="", target_name="", fields={}).update(**nobody)

@@ -54,8 +54,8 @@ def _start(request: OperatorRequest, run: OnboardingRun, here: str) -> HttpRespo
     if not check.is_fresh(run):
         start_checking(run, grant=request.grant, everything=run.state == OnboardingRun.State.CHECKED)
         return go_to(request, here)
-    goes_on = request.POST.get("goes_on") == "on"
-    if steering.start(run, by=request.user, grant=request.grant, goes_on=goes_on):
+    wishes = {"goes_on": request.POST.get("goes_on") == "on", "notify": request.POST.get("notify") == "on"}
+    if steering.start(run, by=request.user, grant=request.grant, **wishes):
         deliver(run)
     return go_to(request, reverse("run", args=[run.key]))
 

@@ -1,25 +1,22 @@
-"""The pages of runs: all of them, one before it starts, one under way and over, and its results as a file."""
+"""The pages of a run: before it starts, under way, and over."""
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 from django.core.paginator import Paginator
 from django.db.models import Count, Max, Q, QuerySet
-from django.http import Http404, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpResponse
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods
 
-from customers.models import Customer
-from customers.views.export import RUN_ACTION, too_many
-from partnerportal import audit, clock, csv_out, problems, sessions
+from partnerportal import clock, problems, sessions
 from partnerportal.http import OperatorRequest, go_to, render_page, typed, wants_part, with_query
-from partnerportal.models import AuditEvent, Operator
+from partnerportal.models import Operator
 from partnerportal.permissions import Permission, may, require
 
 from ..models import OnboardingRow, OnboardingRun, Operation
 from ..tasks import deliver
-from . import checking, steering, words
+from . import checking, handing, steering, words
 
 State = OnboardingRun.State
 RowState = OnboardingRow.State
@@ -38,50 +35,6 @@ def access_run(key: uuid.UUID, by: Operator) -> OnboardingRun:
     if run.rows.exclude(customer=None).exists() and not run.rows.filter(customer__listed=True).exists():
         raise Http404("no such run")
     return run
-
-
-# --- All of them --------------------------------------------------------------------------------------------
-
-STATES = {"open": OnboardingRun.OPEN, "over": OnboardingRun.OVER, "before": OnboardingRun.BEFORE}
-
-
-@require_GET
-@require(Permission.WRITE_USERS)
-def runs(request: OperatorRequest) -> HttpResponse:
-    """One's own runs, newest first; a Portal.Admin sees everybody's. Filters: state, customer."""
-    sees_all = may(request.user, Permission.AUDIT_ALL)
-    found = OnboardingRun.objects.all() if sees_all else OnboardingRun.objects.filter(by=request.user)
-    state, customer = typed(request.GET, "state"), typed(request.GET, "customer")
-    unknown = [("state", state)] if state and state not in STATES else []
-    if state in STATES:
-        found = found.filter(state__in=STATES[state])
-    if customer:
-        found = found.filter(pk__in=OnboardingRow.objects.filter(customer__key=customer).values("run"))
-    found = (
-        found.select_related("by")
-        .order_by("-pk")
-        .annotate(
-            all=Count("rows"),
-            done=Count("rows", filter=Q(rows__state=RowState.DONE)),
-            failed=Count("rows", filter=Q(rows__state__in=(RowState.REFUSED, RowState.DENIED, RowState.UNKNOWN))),
-            customers=Count("rows__customer", distinct=True),
-            customer_name=Max("rows__customer__name"),
-        )
-    )
-    here = {"customer": customer} if customer else {}
-    chosen = state if state in STATES else ""
-    context = {
-        "page": Paginator(found, 25).get_page(request.GET.get("page", "1")),
-        "sees_all": sees_all,
-        "filtered": bool(state in STATES or customer),
-        "unknown": unknown,
-        "views": [
-            (label, with_query(reverse("runs"), ({"state": name} if name else {}) | here), name == chosen)
-            for name, label in (("", "All"), ("open", "Under way"), ("over", "Over"), ("before", "Not started"))
-        ],
-        "customer": Customer.objects.filter(key=customer, listed=True).first() if customer else None,
-    }
-    return render_page(request, "onboarding/list.html", "results", context)
 
 
 # --- Before it starts ---------------------------------------------------------------------------------------
@@ -111,8 +64,8 @@ def run_check(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
         return _check_page(request, run, field_error=error, status=422)
     if not sessions.proved_lately(request):
         return _check_page(request, run, status=403)
-    goes_on = bool(request.POST.get("goes_on"))
-    if steering.start(run, by=request.user, grant=request.grant, goes_on=goes_on):
+    wishes = {"goes_on": bool(request.POST.get("goes_on")), "notify": bool(request.POST.get("notify"))}
+    if steering.start(run, by=request.user, grant=request.grant, **wishes):
         deliver(run)
     return go_to(request, run_url(run))
 
@@ -120,7 +73,7 @@ def run_check(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
 def _check_page(
     request: OperatorRequest, run: OnboardingRun, *, error: str = "", field_error: str = "", status: int = 200
 ) -> HttpResponse:
-    rows = _rows(run).order_by("line")
+    rows = rows_of(run).order_by("line")
     counts = rows.aggregate(
         all=Count("pk"), ready=Count("pk", filter=Q(problems=[])), customers=Count("customer", distinct=True)
     )
@@ -134,6 +87,7 @@ def _check_page(
         "error": error,
         "field_error": field_error,
         "goes_on": bool(request.POST.get("goes_on")),
+        "notify": bool(request.POST.get("notify")),
         **_proof(request),
     }
     return render_page(request, "onboarding/check.html", "form_area", context, status=status)
@@ -164,7 +118,7 @@ def run(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
 
 def _steer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
     step = request.POST.get("step")
-    if step in ("resume", "again", "undo") and run.by_id != request.user.pk:
+    if step in ("resume", "again", "undo", "notify", "hush") and run.by_id != request.user.pk:
         return _run_page(request, run, error=NOT_YOURS, status=403)
     if step in ("resume", "again") and steering.needs_sign_in(run) and not sessions.proved_lately(request):
         return _run_page(request, run, status=403, **_proof(request))
@@ -179,6 +133,8 @@ def _steer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
         case "again":
             if steering.try_again(run, by=request.user, grant=request.grant):
                 deliver(run)
+        case "notify" | "hush":
+            steering.notify(run, by=request.user, wanted=step == "notify")
         case "undo" if run.kind == Operation.Kind.CREATE and run.state in OnboardingRun.OVER:
             return go_to(request, reverse("run-check", args=[steering.undo(run, by=request.user).key]))
         case _:
@@ -192,7 +148,7 @@ def _run_page(
     now, counts = clock.now(), words.counted(run)
     all_tiles = words.tiles(run.kind, now)
     chosen = next((tile for tile in all_tiles if tile.key == typed(request.GET, "status")), all_tiles[0])
-    rows = _rows(run).filter(chosen.which).order_by("line")
+    rows = rows_of(run).filter(chosen.which).order_by("line")
     page = Paginator(rows, SIZE).get_page(request.GET.get("page", "1"))
     left = counts["queued"] + counts["waiting"]
     done = counts["all"] - left
@@ -228,6 +184,7 @@ def _run_page(
         if run.state in OnboardingRun.OVER
         else 0,
         "can_undo": run.kind == Operation.Kind.CREATE and run.state in OnboardingRun.OVER and counts["done"],
+        "handing": handing.waiting(run, rows_of(run)) if own and run.kind == Operation.Kind.CREATE else None,
         "error": error,
         **more,
     }
@@ -245,7 +202,7 @@ def _url(run: OnboardingRun, status: str) -> str:
     return with_query(run_url(run), {"status": status} if status else {})
 
 
-def _rows(run: OnboardingRun) -> QuerySet[OnboardingRow]:
+def rows_of(run: OnboardingRun) -> QuerySet[OnboardingRow]:
     """Its rows, but for those of customers that are not the partner's any more."""
     rows = OnboardingRow.objects.filter(Q(customer=None) | Q(customer__listed=True), run=run)
     return rows.select_related("customer", "operation")
@@ -253,58 +210,6 @@ def _rows(run: OnboardingRun) -> QuerySet[OnboardingRow]:
 
 def _slowed(run: OnboardingRun, now: Any) -> list[dict[str, Any]]:
     """The customers for which Microsoft asked for patience, until when, and how many rows wait for it."""
-    waits = _rows(run).filter(state=RowState.QUEUED, not_before__gt=now).order_by()
+    waits = rows_of(run).filter(state=RowState.QUEUED, not_before__gt=now).order_by()
     found = waits.values("customer__name").annotate(rows=Count("pk"), until=Max("not_before"))
     return [{"name": each["customer__name"], "rows": each["rows"], "until": each["until"]} for each in found[:5]]
-
-
-# --- The file -----------------------------------------------------------------------------------------------
-
-HEADER = (
-    "Row",
-    "Customer",
-    "Tenant ID",
-    "Name",
-    "User name",
-    "Result",
-    "Reason",
-    "Code",
-    "Object ID",
-    "Request ID",
-    "At",
-)
-
-
-@require_GET
-@require(Permission.WRITE_USERS)
-def run_results(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponseBase:
-    """What became of each row, as a CSV file. No password is in it."""
-    found = access_run(run_id, request.user)
-    if refused := too_many(request):
-        return refused
-    rows = _rows(found).order_by("line")
-    detail = f"Exported {rows.count():,} rows."
-    about = audit.Subject(action=RUN_ACTION, target_name=f"run {found.pk}")
-    audit.note(about, audit.Result(outcome=AuditEvent.Outcome.DONE, detail=detail), by=request.user)
-    return csv_out.download(f"run-{found.pk}", HEADER, _lines(found, rows))
-
-
-def _lines(run: OnboardingRun, rows: QuerySet[OnboardingRow]) -> Iterator[list[object]]:
-    now = clock.now()
-    for row in rows.iterator(chunk_size=500):
-        word = words.of_row(row, run.kind, now).text
-        name = row.customer.name if row.customer else ""
-        reason = row.detail or " ".join(problem["sentence"] for problem in row.problems)
-        yield [
-            row.line,
-            name,
-            row.tenant_id,
-            row.target_name,
-            row.user_name,
-            word,
-            reason,
-            row.code,
-            row.target_id,
-            row.request_id if row.operation else "",
-            row.decided_at,
-        ]

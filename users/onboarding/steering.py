@@ -1,4 +1,4 @@
-"""What a person does to a run: start it, pause it, go on, stop it, try again what failed, undo what it created."""
+"""What a person does to a run: start it, pause it, go on, stop it, try again what failed, undo it, ask for news."""
 
 import uuid
 from typing import Any
@@ -25,7 +25,7 @@ class NotYours(Exception):
     """Only whoever started a run may go on with it: it runs with their tokens."""
 
 
-def start(run: OnboardingRun, *, by: Operator, grant: TokenCache, goes_on: bool = False) -> bool:
+def start(run: OnboardingRun, *, by: Operator, grant: TokenCache, goes_on: bool = False, notify: bool = False) -> bool:
     """Start a run that was checked. Rows with problems are not sent. False: it was started, or thrown away, before.
 
     The caller has seen to it that the sign-in is at most 15 minutes old.
@@ -33,7 +33,7 @@ def start(run: OnboardingRun, *, by: Operator, grant: TokenCache, goes_on: bool 
     _must_be_own(run, by)
     now = clock.now()
     with transaction.atomic():
-        values = {"started_at": now, "reason": "", "let_it_finish": goes_on}
+        values = {"started_at": now, "reason": "", "let_it_finish": goes_on, "notify": notify}
         if not run.move(to=State.RUNNING, before=(State.CHECKED,), **values):
             return False
         _give_tokens(run, grant, goes_on=goes_on)
@@ -150,6 +150,12 @@ def _reopen(row: OnboardingRow, values: dict[str, Any]) -> int:
             return OnboardingRow.objects.filter(pk=row.pk, fence=row.fence).update(fence=row.fence + 1, **values)
     except IntegrityError:  # another run creates a user of that name by now
         return 0
+
+
+def notify(run: OnboardingRun, *, by: Operator, wanted: bool) -> None:
+    """Whether its owner gets an e-mail when it is over. Raises `NotYours`."""
+    _must_be_own(run, by)
+    OnboardingRun.objects.filter(pk=run.pk, notified_at=None).update(notify=wanted)
 
 
 def undo(run: OnboardingRun, *, by: Operator) -> OnboardingRun:

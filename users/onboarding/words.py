@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
 from django.db.models import Count, Q
 
 from partnerportal import clock
@@ -57,6 +58,24 @@ def of_row(row: OnboardingRow, kind: str, now: datetime) -> Word:
         case State.SENT:
             return Word("Being sent", "info", "refresh")
     return Word(State(row.state).label)
+
+
+def fix_of(row: OnboardingRow, kind: str) -> str:
+    """What to do about a row that did not come to a good end; "" where there is nothing to do."""
+    match row.state:
+        case State.CONFLICT if kind == Kind.CREATE:
+            return "Compare the user who is there. For somebody else, choose another user name."
+        case State.CONFLICT:
+            return "Look at the user as they are now, and select them again."
+        case State.DENIED:
+            return f"Ask {settings.ACCESS_CONTACT} for the role, then press Try again on the page of the run."
+        case State.UNKNOWN:
+            return "Press Try again on the page of the run: it is looked up before anything is sent."
+        case State.STOPPED if row.problems:
+            return "Mend the row and upload it again."
+        case State.REFUSED | State.STOPPED:
+            return "Mend what the reason names, then press Try again on the page of the run."
+    return ""
 
 
 @dataclass(frozen=True)

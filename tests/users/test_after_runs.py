@@ -1,0 +1,246 @@
+"""What comes after a run: passwords handed over by links, the results, the e-mail, the list, and what is forgotten."""
+
+import csv
+import io
+import re
+import smtplib
+from datetime import timedelta
+
+import pytest
+from django.core.mail.backends.locmem import EmailBackend
+from django.urls import reverse
+
+from partnerportal import clock, vault
+from partnerportal.upstream.http import Secret
+from tests.conftest import Browser
+from tests.pages import Page
+from users import links
+from users.models import HandoverLink, OnboardingRow, OnboardingRun, Operation
+from users.onboarding import words
+from users.tasks import purge_secrets, tell_of_runs
+
+from .runs import Kind, RowState, State, checked, newcomers
+
+PASSWORD = "Of-The-Row-Of-"  # + its user's first name
+LINK = re.compile(r"http[s]?://[^\s\"<]+/handover/[\w-]+/")
+
+
+def after(*names, persona="admin", **more):
+    """A run that is over and has created users of these names, each with a password that nobody has seen."""
+    now = clock.now()
+    run = checked(persona, finished_at=now, **more)
+    OnboardingRun.objects.filter(pk=run.pk).update(state=State.DONE, started_at=now)
+    newcomers(run, *names)
+    for row in run.rows.all():
+        operation = Operation.objects.create(
+            op_id=row.op_id,
+            kind=Kind.CREATE,
+            state=Operation.State.DONE,
+            by=run.by,
+            session=None,
+            customer=row.customer,
+            tenant_id=row.tenant_id,
+            target_id=str(row.op_id),
+            target_name=row.target_name,
+            sets_password=True,
+            sealed_password=vault.seal("operation", str(row.op_id), PASSWORD + row.target_name),
+            created_at=now,
+            decided_at=now,
+        )
+        run.rows.filter(pk=row.pk).update(state=RowState.DONE, operation=operation, target_id=operation.target_id)
+    return OnboardingRun.objects.get(pk=run.pk)
+
+
+def links_url(run):
+    return reverse("run-handover", args=[run.key])
+
+
+def made(browser, run, step="slips", **more):
+    return browser.post(links_url(run), {"step": step, "hours": "24", **more})
+
+
+def opened(address):
+    """What a stranger reads who opens a link."""
+    return Page(Browser().post(address)).words
+
+
+def table(answer):
+    """The rows of a file, by the name of their user."""
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
+    assert PASSWORD not in text
+    return {row["Name"]: row for row in csv.DictReader(io.StringIO(text))}
+
+
+# --- Links --------------------------------------------------------------------------------------------------
+
+
+def test_each_new_user_gets_a_slip_with_a_link_that_shows_the_password_once(admin):
+    run = after("anna", "bert")
+    assert "2 new passwords to hand over" in Page(admin.get(reverse("run", args=[run.key]))).words
+    answer = made(admin, run)
+    assert PASSWORD not in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    first, second = LINK.findall(answer.content.decode())
+    assert f"{PASSWORD}Anna" in opened(first)
+    assert "This link does not work" in opened(first)
+    assert f"{PASSWORD}Bert" in opened(second)
+    assert "to hand over" not in Page(admin.get(reverse("run", args=[run.key]))).words
+
+
+def test_the_results_file_has_a_link_for_whom_it_was_made_and_is_no_second_way_to_it(admin):
+    run = after("anna", "bert")
+    run.rows.create(line=3, target_name="Cleo", state=RowState.REFUSED, detail="The domain is not verified.")
+    found = table(made(admin, run, "file"))
+    assert f"{PASSWORD}Anna" in opened(found["Anna"]["One-time link"])
+    assert (found["Cleo"]["One-time link"], found["Cleo"]["Reason"]) == ("", "The domain is not verified.")
+    assert "Try again" in found["Cleo"]["Fix"]
+    assert "One-time link" not in table(admin.get(reverse("run-results", args=[run.key])))["Anna"]
+    assert made(admin, run, "file").status_code == 409  # all have one, and a second press ends none of them
+    again = table(made(admin, run, "file", anew="on"))
+    assert again["Anna"]["One-time link"] == ""  # hers was opened
+    assert "This link does not work" in opened(found["Bert"]["One-time link"])
+    assert f"{PASSWORD}Bert" in opened(again["Bert"]["One-time link"])
+
+
+def test_only_whoever_started_the_run_makes_links(signed_in, snapshot):
+    writer, admin = signed_in("writer"), signed_in("admin")
+    run = after("anna", persona="writer")
+    assert writer.get(links_url(run)).status_code == 200
+    assert "to hand over" not in Page(admin.get(reverse("run", args=[run.key]))).words
+    assert [admin.get(links_url(run)).status_code, made(admin, run).status_code] == [404, 404]
+    assert not HandoverLink.objects.exists()
+
+
+def test_after_a_day_and_after_a_newer_password_there_is_nothing_to_hand_over(admin):
+    late, replaced = after("anna"), after("bert")
+    Operation.objects.filter(row__run=late).update(decided_at=clock.now() - timedelta(hours=24, minutes=1))
+    of_bert = Operation.objects.get(row__run=replaced)
+    Operation.objects.create(
+        op_id=late.key,
+        kind=Kind.RESET,
+        state=Operation.State.DONE,
+        by=late.by,
+        customer=of_bert.customer,
+        tenant_id=of_bert.tenant_id,
+        target_id=of_bert.target_id,
+        sets_password=True,
+        decided_at=clock.now(),
+    )
+    assert "Nothing to hand over" in Page(admin.get(links_url(late))).words
+    assert [made(admin, run).status_code for run in (late, replaced)] == [409, 409]
+    assert not HandoverLink.objects.exists()
+
+
+def test_a_passphrase_is_hashed_once_for_all_and_each_link_asks_for_it(admin, monkeypatch):
+    run, hashed = after("anna", "bert"), []
+    slow = links.make_password
+    monkeypatch.setattr(links, "make_password", lambda text: hashed.append(text) or slow(text))
+    assert made(admin, run, passphrase="short").status_code == 422
+    addresses = LINK.findall(made(admin, run, passphrase="our little secret").content.decode())
+    assert (len(addresses), len(hashed)) == (2, 1)
+    token = Secret(addresses[0].rstrip("/").rpartition("/")[2])
+    with pytest.raises(links.WrongPassphrase):
+        links.open_once(token, Secret("another one"))
+    assert links.open_once(token, Secret("our little secret"))[1].reveal() == f"{PASSWORD}Anna"
+
+
+def test_a_press_makes_so_many_links_and_the_next_one_goes_on(admin, monkeypatch):
+    monkeypatch.setattr("users.onboarding.handing.MOST", 2)
+    run = after("anna", "bert", "cleo")
+    first = made(admin, run)
+    assert len(LINK.findall(first.content.decode())) == 2
+    assert "1 user still without a link" in Page(first).words
+    assert "Cleo" in Page(made(admin, run)).words
+    assert HandoverLink.objects.filter(state=HandoverLink.State.OPEN).count() == 3
+
+
+# --- E-mail -------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_run_is_mailed_once_with_counts_and_the_way_back_and_no_name(admin, mailoutbox):
+    run, quiet = after("anna", notify=True, source="anna.csv"), after("bert")
+    for _ in range(2):
+        tell_of_runs()
+    assert [mail.to for mail in mailoutbox] == [[run.by.email]]
+    told = mailoutbox[0].subject + mailoutbox[0].body
+    assert mailoutbox[0].subject == f"Run {run.pk} is over: 1 of 1 done"
+    assert reverse("run", args=[run.key]) in told
+    assert not [word for word in ("anna", PASSWORD, "Starters", str(quiet.key)) if word.lower() in told.lower()]
+
+
+def test_what_the_mail_server_does_not_take_goes_later_and_not_for_ever(admin, mailoutbox, monkeypatch, move_clock):
+    run = after("anna", notify=True)
+    with monkeypatch.context() as broken:
+
+        def refuse(_self, _messages):
+            raise smtplib.SMTPServerDisconnected("for anna@contoso.example")
+
+        broken.setattr(EmailBackend, "send_messages", refuse)
+        tell_of_runs()
+    assert OnboardingRun.objects.get(pk=run.pk).notified_at is None
+    tell_of_runs()
+    assert len(mailoutbox) == 1
+    OnboardingRun.objects.filter(pk=run.pk).update(notified_at=None)
+    move_clock(3700)
+    tell_of_runs()
+    assert len(mailoutbox) == 1
+
+
+def test_the_mail_is_asked_for_with_the_start_or_later_and_by_the_owner_only(signed_in, snapshot, monkeypatch):
+    monkeypatch.setattr("partnerportal.sessions.proved_lately", lambda _request: True)
+    monkeypatch.setattr("users.tasks.carry_out_row.delay", lambda _row: None)
+    writer, admin = signed_in("writer"), signed_in("admin")
+    run = checked("writer")
+    newcomers(run, "anna")
+    writer.post(reverse("run-check", args=[run.key]), {"step": "start", "notify": "1"})
+    url = reverse("run", args=[run.key])
+    assert f"An e-mail goes to {run.by.email}" in Page(writer.get(url)).words
+    assert admin.post(url, {"step": "hush"}).status_code == 403
+    asked = [OnboardingRun.objects.get().notify]
+    for step in ("hush", "notify"):
+        writer.post(url, {"step": step})
+        asked.append(OnboardingRun.objects.get().notify)
+    assert asked == [True, False, True]
+
+
+# --- The list, and what is forgotten ------------------------------------------------------------------------
+
+
+def test_the_list_is_narrowed_by_kind_words_and_person(signed_in, snapshot):
+    writer, admin = signed_in("writer"), signed_in("admin")
+    theirs = after("anna", persona="writer", source="october.csv")
+    own = checked("admin", Kind.DELETE)
+
+    def listed(browser, query):
+        words = Page(browser.get(reverse("runs") + query)).words
+        return [run.pk for run in (theirs, own) if f"Run {run.pk}" in words]
+
+    both = [theirs.pk, own.pk]
+    assert [listed(admin, query) for query in ("", "?kind=delete", "?q=OCTOBER", f"?q={own.pk}", "?whose=mine")] == [
+        both,
+        [own.pk],
+        [theirs.pk],
+        [own.pk],
+        [own.pk],
+    ]
+    assert listed(writer, "") == listed(writer, "?whose=everybody") == [theirs.pk]
+    assert "No run matches" in Page(admin.get(reverse("runs") + "?kind=restore")).words
+
+
+def test_names_go_from_a_run_when_the_setting_says_and_the_page_says_when(admin, settings):
+    settings.RUNS_KEEP_NAMES = timedelta(days=10)
+    run = after("anna", source="anna-lind.csv")
+    last = run.finished_at + timedelta(days=10)
+    assert f"name nobody after {last:%-d %b %Y}" in Page(admin.get(reverse("run", args=[run.key]))).words
+    assert "10 days after its end" in Page(admin.get(reverse("runs"))).words
+    for days, kept in ((9, ("anna-lind.csv", "Anna")), (11, ("", ""))):
+        OnboardingRun.objects.update(finished_at=clock.now() - timedelta(days=days))
+        purge_secrets()
+        assert (OnboardingRun.objects.get().source, run.rows.get().target_name) == kept
+    assert "anna" not in Page(admin.get(reverse("run", args=[run.key]))).words.lower()
+
+
+@pytest.mark.parametrize("kind", words.VERBS)
+def test_whatever_did_not_end_well_says_what_to_do_and_what_did_says_nothing(kind):
+    told = {state: words.fix_of(OnboardingRow(state=state), kind) for state in OnboardingRow.FINAL}
+    assert [state for state, fix in told.items() if not fix] == [RowState.DONE]
