@@ -86,6 +86,11 @@ def denied(reason: str) -> Problem:
     )
 
 
+def stopped(reason: str) -> Problem:
+    """The audit trail is not whole, so nothing is sent to customers."""
+    return Problem(status=503, title="Changes to customers are stopped", reason=reason)
+
+
 def is_htmx(request: HttpRequest) -> bool:
     """Whether htmx asks; true also where something failed before its middleware ran."""
     return request.headers.get("HX-Request") == "true"

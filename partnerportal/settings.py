@@ -308,6 +308,7 @@ CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://")
 SYNC_EVERY = timedelta(minutes=15)
 REPUBLISH_EVERY = timedelta(seconds=30)
 PURGE_EVERY = timedelta(seconds=60)
+AUDIT_VERIFY_EVERY = timedelta(hours=1)
 
 # --- Log ----------------------------------------------------------------------------------------------------
 
