@@ -53,9 +53,11 @@ def configuration() -> dict[str, Any]:
             ),
             "look whether a GDAP sync is done": every(settings.REPUBLISH_EVERY, "customers.tasks.watch_gdap_sync"),
             "make operations whose sender died unknown": every(settings.PURGE_EVERY, "users.tasks.settle_lost"),
+            "keep runs over several users going": every(settings.RUNS_EVERY, "users.tasks.keep_runs"),
             "keep the index of users going, and drop what is unused": every(
                 settings.REPUBLISH_EVERY, "users.tasks.keep_index"
             ),
+            "keep the checks of files going": every(settings.REPUBLISH_EVERY, "users.tasks.keep_checks"),
             "destroy passwords that were shown or ran out": every(settings.PURGE_EVERY, "users.tasks.purge_secrets"),
             "destroy the tokens of sessions that ran out": every(
                 settings.PURGE_EVERY, "partnerportal.tasks.forget_abandoned_sessions"

@@ -17,6 +17,11 @@ MAX_AGE = timedelta(minutes=15)
 ASK_AGAIN_AFTER = timedelta(seconds=60)
 SECONDS = 8.0  # of the request's budget
 
+
+class NoRoleLeft(Exception):
+    """The person has no app role any more; every session and job of theirs has been ended."""
+
+
 NO_ROLE_LEFT = Problem(
     status=403,
     title="You have no role in Partner Desk any more",
@@ -35,15 +40,14 @@ def check(request: HttpRequest, grant: TokenCache) -> HttpResponse | None:
 
     While Entra does not answer, pages can be looked at with the roles we know; nothing can be changed.
     """
-    operator, now = grant.operator, clock.now()
-    if abs(now - operator.roles_read_at) <= MAX_AGE:
+    operator = grant.operator
+    if not is_old(operator):
         return None
     unsafe = request.method not in ("GET", "HEAD")
     if not (_is_our_turn(operator) or unsafe):
         return None
     try:
-        with budget(SECONDS):
-            claims = grants.ask_who(grant)
+        is_known = read_again(grant)
     except SignInAgain as error:
         logger.info("Entra wants the operator %s to sign in again: %s", operator.pk, error.code)
         return _out(request, claims=error.claims)
@@ -53,26 +57,44 @@ def check(request: HttpRequest, grant: TokenCache) -> HttpResponse | None:
     except UpstreamError as error:
         logger.warning("the roles of operator %s could not be read: %s", operator.pk, error)
         return problems.answer(request, CANNOT_CHECK) if unsafe else None
-    if now - claims.issued_at > MAX_AGE:
+    except NoRoleLeft:
+        sessions.end(request)
+        request.grant = None  # type: ignore[attr-defined]
+        return problems.answer(request, NO_ROLE_LEFT)
+    return problems.answer(request, CANNOT_CHECK) if unsafe and not is_known else None
+
+
+def read_again(grant: TokenCache) -> bool:
+    """Read the app roles anew. False: Entra gave no fresh ID token, and nothing is known anew.
+
+    Raises `NoRoleLeft` once all sessions and jobs of the person are ended, `NotGenuine`, and an `UpstreamError`.
+    """
+    operator = grant.operator
+    with budget(SECONDS):
+        claims = grants.ask_who(grant)
+    if clock.now() - claims.issued_at > MAX_AGE:
         logger.warning("Entra gave no fresh ID token for operator %s", operator.pk)
-        return problems.answer(request, CANNOT_CHECK) if unsafe else None
+        return False
     if not claims.roles:
-        return _no_role_left(request, operator)
-    operator.app_roles, operator.roles_read_at = list(claims.roles), now
+        _end_all(operator)
+        raise NoRoleLeft
+    operator.app_roles, operator.roles_read_at = list(claims.roles), clock.now()
     operator.save(update_fields=["app_roles", "roles_read_at"])
-    return None
+    return True
 
 
-def _no_role_left(request: HttpRequest, operator: Operator) -> HttpResponse:
+def is_old(operator: Operator) -> bool:
+    """Whether the app roles that we know may not be true any more."""
+    return abs(clock.now() - operator.roles_read_at) > MAX_AGE
+
+
+def _end_all(operator: Operator) -> None:
     """All sessions of this person end, in every browser."""
     operator.app_roles = []
     operator.save(update_fields=["app_roles"])
     sessions.end_all(operator)
-    sessions.end(request)
-    request.grant = None  # type: ignore[attr-defined]
     result = audit.Result(outcome=AuditEvent.Outcome.DENIED, detail=NO_ROLE_LEFT.title, status=403)
     audit.note(audit.Subject(action="app role lost"), result, by=operator)
-    return problems.answer(request, NO_ROLE_LEFT)
 
 
 def _is_our_turn(operator: Operator) -> bool:

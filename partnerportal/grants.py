@@ -6,9 +6,12 @@ row; the client itself touches no database, so threads may share it.
 
 import json
 import logging
+import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.views.decorators.debug import sensitive_variables
 
 from partnerportal import clock, identity, vault
@@ -22,15 +25,34 @@ from partnerportal.upstream.partner_center import PartnerCenter
 logger = logging.getLogger(__name__)
 
 PURPOSE = "tokens"
+JOB_LASTS = timedelta(hours=8)
 
 
 @sensitive_variables("state")
 def save_new(operator: Operator, state: str) -> TokenCache:
     """Keep the tokens of somebody who has just signed in."""
     grant = TokenCache(operator=operator)
-    grant.sealed = vault.seal(PURPOSE, str(grant.pk), state)
+    grant.sealed = vault.seal(PURPOSE, _place(grant), state)
     grant.save(force_insert=True)
     return grant
+
+
+def save_for_job(job: uuid.UUID, grant: TokenCache, *, goes_on: bool = False) -> TokenCache:
+    """A copy of a sign-in's tokens that opens for this job alone. It ends after eight hours, or when the sign-in does.
+
+    Without `goes_on` it is destroyed with the sign-in. Raises `VaultError` where the tokens cannot be opened.
+    """
+    ends_at = min(clock.now() + JOB_LASTS, grant.created_at + settings.SESSION_ABSOLUTE)
+    copy = TokenCache(operator=grant.operator, job=job, goes_on=goes_on, ends_at=ends_at)
+    copy.belongs_to = None if goes_on else grant
+    copy.sealed = vault.seal(PURPOSE, _place(copy), vault.open(PURPOSE, _place(grant), bytes(grant.sealed)))
+    copy.save(force_insert=True)
+    return copy
+
+
+def _place(grant: TokenCache) -> str:
+    """Where the tokens open: in this row, and those of a job for that job only."""
+    return f"{grant.pk} {grant.job}" if grant.job else str(grant.pk)
 
 
 def partner_center(grant: TokenCache) -> PartnerCenter:
@@ -75,7 +97,7 @@ def _tokens(grant: TokenCache) -> tokens.TokenClient:
     """The grant's tokens, opened once in the life of this object."""
     if grant.tokens is None:
         try:
-            state = vault.open(PURPOSE, str(grant.pk), bytes(grant.sealed))
+            state = vault.open(PURPOSE, _place(grant), bytes(grant.sealed))
         except vault.VaultError:
             logger.exception("the tokens of grant %s cannot be opened", grant.pk)
             raise SignInAgain(source=tokens.SOURCE, code="sealed", sent=False) from None
@@ -86,7 +108,7 @@ def _tokens(grant: TokenCache) -> tokens.TokenClient:
 @sensitive_variables("state")
 def _keep(grant: TokenCache, state: str) -> None:
     """Seal the tokens anew. Who lost the race leaves the other's tokens alone: they are as new as ours."""
-    sealed = vault.seal(PURPOSE, str(grant.pk), state)
+    sealed = vault.seal(PURPOSE, _place(grant), state)
     won = TokenCache.objects.filter(pk=grant.pk, fence=grant.fence).update(
         sealed=sealed, fence=grant.fence + 1, updated_at=clock.now()
     )

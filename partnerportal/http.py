@@ -1,16 +1,18 @@
 """Small pieces that every view uses: the request's type, addresses, the page or its part, and where to go next."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from partnerportal.models import Operator, TokenCache
+
+V = TypeVar("V", bound=Callable[..., HttpResponseBase])
 
 
 class AnyRequest(HttpRequest):
@@ -63,6 +65,16 @@ def render_page(
     if status >= 400:
         response["HX-Push-Url"] = "false"
     return response
+
+
+def takes_bodies_of(size: int) -> Callable[[V], V]:
+    """A view to which more bytes may be sent than to the others: `middleware.body_limits` holds all of them to it."""
+
+    def marked(view: V) -> V:
+        view.body_limit = size  # type: ignore[attr-defined]
+        return view
+
+    return marked
 
 
 def go_to(request: OperatorRequest, url: str) -> HttpResponse:

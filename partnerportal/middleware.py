@@ -11,6 +11,7 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.signals import request_finished
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import Resolver404, resolve
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 
@@ -101,6 +102,40 @@ def public_host(get_response: GetResponse) -> GetResponse:
         return get_response(request)
 
     return middleware
+
+
+def body_limits(get_response: GetResponse) -> GetResponse:
+    """No view gets a larger body than it takes; a larger one is refused before anybody reads a form in it.
+
+    What a person has sent is read to its end and dropped, within bounds: a browser that is still sending would show
+    a broken connection instead of the reason.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        size = int(request.META.get("CONTENT_LENGTH") or 0)
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if size > limit:
+            limit = _body_limit(request)
+        if size > limit:
+            if request.grant and size <= MOST_DROPPED:  # type: ignore[attr-defined]
+                while request.read(64 * 1024):
+                    pass
+            return problems.answer(request, problems.too_large(size, limit))
+        return get_response(request)
+
+    return middleware
+
+
+MOST_DROPPED = 64 * 1024 * 1024  # bytes
+
+
+def _body_limit(request: HttpRequest) -> int:
+    """What the view behind this address takes."""
+    try:
+        view = resolve(request.path_info).func
+    except Resolver404:
+        return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    return int(getattr(view, "body_limit", settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
 
 
 def same_origin_only(get_response: GetResponse) -> GetResponse:

@@ -65,7 +65,11 @@ class Operator(AbstractBaseUser):
 
 
 class TokenCache(models.Model):
-    """The sealed MSAL cache of one sign-in. The session holds its id; signing out deletes the row."""
+    """The sealed MSAL cache of one sign-in. The session holds its id; signing out deletes the row.
+
+    A job that goes on in the background has a copy of its own, which no session can name. It goes with the sign-in
+    that it belongs to, unless its owner has told it to finish without one.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     operator = models.ForeignKey(Operator, on_delete=models.CASCADE, related_name="grants")
@@ -73,6 +77,10 @@ class TokenCache(models.Model):
     created_at = models.DateTimeField(default=clock.now)
     updated_at = models.DateTimeField(default=clock.now)
     fence = models.PositiveIntegerField(default=0)  # a writer that lost a race does not overwrite newer tokens
+    job = models.UUIDField(null=True, unique=True)  # the one job that a copy is for; null: a sign-in
+    belongs_to = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="copies")
+    goes_on = models.BooleanField(default=False)  # without a sign-in that it belongs to
+    ends_at = models.DateTimeField(null=True)  # of a copy
 
     tokens: "TokenClient | None" = None  # what `sealed` holds, once grants.py has opened it
 

@@ -17,6 +17,7 @@ from partnerportal.preferences import THEMES, Preferences
 ITEMS = (
     ("Overview", "/", "grid", Permission.VIEW),
     ("Customers", "/customers/", "building", Permission.VIEW),
+    ("Onboarding", "/onboarding/", "upload", Permission.WRITE_USERS),
     ("GDAP", "/gdap/", "shield", Permission.VIEW),
     ("GDAP sync", "/gdap/sync/", "refresh", Permission.SYNC_GDAP),
     ("Audit trail", "/audit/", "list", Permission.AUDIT_OWN),

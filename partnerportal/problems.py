@@ -76,6 +76,17 @@ STALE_FORM = Problem(
 )
 
 
+def too_large(size: int, limit: int) -> Problem:
+    """More was sent than the page takes. Nothing of it was looked at."""
+    size_words, limit_words = (f"{each / 1024 / 1024:.3g} MB" for each in (size, limit))
+    return Problem(
+        status=413,
+        title="This is too large",
+        reason=f"{size_words} were sent, and this page takes {limit_words} at most. Nothing was taken.",
+        next_step="Send less at once: split a file into several.",
+    )
+
+
 def denied(reason: str) -> Problem:
     """Somebody who is signed in may not do this."""
     return Problem(

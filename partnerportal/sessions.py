@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.sessions.backends.base import UpdateError
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
@@ -63,10 +64,13 @@ def start(
     request.session.pop(UNPROVED, None)
     if unproved:
         request.session[UNPROVED] = unproved
+    copies = TokenCache.objects.filter(operator=operator, goes_on=False).exclude(job=None)
+    copies.filter(Q(belongs_to=None) | Q(belongs_to=replaced)).update(belongs_to=grant)  # jobs go on with this one
     if replaced:
         TokenCache.objects.filter(pk=replaced).delete()
-    newest = TokenCache.objects.filter(operator=operator).order_by("-created_at", "-pk")[:PER_PERSON]
-    TokenCache.objects.filter(operator=operator).exclude(pk__in=list(newest.values_list("pk", flat=True))).delete()
+    sign_ins = TokenCache.objects.filter(operator=operator, job=None)
+    newest = sign_ins.order_by("-created_at", "-pk")[:PER_PERSON]
+    sign_ins.exclude(pk__in=list(newest.values_list("pk", flat=True))).delete()
 
 
 def end(request: HttpRequest) -> None:
@@ -92,6 +96,8 @@ def apply_limits(request: HttpRequest) -> None:
     age, idle = (now - datetime.fromtimestamp(session[key], UTC) for key in (SIGNED_IN_AT, SEEN_AT))
     in_time = -SKEW <= age <= settings.SESSION_ABSOLUTE and -SKEW <= idle <= settings.SESSION_IDLE
     if not in_time or session[MODE] != mode():
+        if age <= settings.SESSION_ABSOLUTE:  # idle: nobody has signed out, and "you can leave this page"
+            TokenCache.objects.filter(belongs_to=session[GRANT]).update(belongs_to=None)
         end(request)
     elif idle >= SEEN_EVERY and not _asked_by_itself(request):
         session[SEEN_AT] = now.timestamp()
@@ -123,7 +129,7 @@ def current_grant(request: HttpRequest) -> TokenCache | None:
     kept = request.session.get(GRANT)
     if kept is None:
         return None
-    rows = TokenCache.objects.filter(pk=kept)
+    rows = TokenCache.objects.filter(pk=kept, job=None)
     grant = rows.select_related("operator").first()
     if grant is None or not _belongs_to(request, grant.operator):
         rows.delete()
@@ -151,8 +157,10 @@ def seconds_left(request: HttpRequest) -> int | None:
 
 
 def forget_abandoned() -> int:
-    """Destroy the tokens of sessions that ran out without anybody looking. Returns how many."""
-    return TokenCache.objects.filter(created_at__lt=clock.now() - settings.SESSION_ABSOLUTE).delete()[0]
+    """Destroy the tokens of sessions and jobs that ran out without anybody looking. Returns how many rows that took."""
+    now = clock.now()
+    ran_out = Q(created_at__lt=now - settings.SESSION_ABSOLUTE) | Q(ends_at__lt=now)
+    return TokenCache.objects.filter(ran_out).delete()[0]
 
 
 def just_signed_in(request: HttpRequest) -> bool:

@@ -161,6 +161,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "partnerportal.middleware.session_limits",
     "partnerportal.middleware.own_preferences",
+    "partnerportal.middleware.body_limits",
     "partnerportal.middleware.same_origin_only",
     "partnerportal.middleware.SignInRequired",
     "customers.middleware.keep_gdap_fresh",
@@ -264,6 +265,11 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+# A file that is sent is never written to the disk: there is no handler that would. `middleware.body_limits` says how
+# large it may be, so nothing that gets here is larger than this.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FILES = 1
 
 # --- Upstreams ----------------------------------------------------------------------------------------------
 
@@ -301,12 +307,18 @@ CUSTOMER_PAGE_LIMIT = (
 SIGN_IN_STARTS_A_MINUTE = 30  # from one address; `rates.py`
 WRITES_A_MINUTE = 60  # that one person may send by hand; nobody types faster, a script does
 HANDOVER_REQUESTS_A_MINUTE = 30  # of one address at one-time links
+ONBOARDING_FILE_LIMIT = 5 * 1024 * 1024  # bytes of a file, and of the text in it
+ONBOARDING_ROWS = 5_000  # of one file
+ONBOARDING_ROW_LIMIT = 64 * 1024  # bytes of one row
+ONBOARDING_UNPACKED_LIMIT = 50 * 1024 * 1024  # bytes of a workbook, unpacked
+ONBOARDING_FILES_AN_HOUR = 10  # that one person may send
 
 # --- Background work ----------------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://")
 SYNC_EVERY = timedelta(minutes=15)
 REPUBLISH_EVERY = timedelta(seconds=30)
+RUNS_EVERY = timedelta(seconds=10)
 PURGE_EVERY = timedelta(seconds=60)
 AUDIT_VERIFY_EVERY = timedelta(hours=1)
 

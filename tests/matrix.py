@@ -18,7 +18,7 @@ from partnerportal.models import AuditEvent, Operator, TokenCache
 from partnerportal.sandbox import seed
 from partnerportal.upstream.http import Secret
 from users import links
-from users.models import Operation
+from users.models import OnboardingRun, Operation
 
 STRANGERS = ("stranger", "norole", "foreign")  # norole and foreign stood at the door and were not let in
 STAFF = ("reader", "writer", "nested", "outsider", "admin")
@@ -170,6 +170,26 @@ def _link() -> dict[str, Any]:
     return {"token": token.reveal()}
 
 
+def _run(state: str = "running") -> dict[str, Any]:
+    """A run of whoever has just come in, with a row at Contoso."""
+    newest = AuditEvent.objects.filter(kind="intent", action="sign in").first()
+    by = Operator.objects.filter(oid=newest.actor_oid).first() if newest else None
+    if by is None:  # of somebody who was not let in there is no operator, and no run
+        return {"run_id": uuid.uuid4()}
+    customer = Customer.objects.get(tenant_id=_customer()["key"])
+    run = OnboardingRun.objects.create(by=by, kind=Operation.Kind.DELETE, title="Row of the matrix", state=state)
+    run.rows.create(line=1, customer=customer, tenant_id=customer.tenant_id or "", target_id=str(uuid.uuid4()))
+    return {"run_id": run.key}
+
+
+def _run_of_the_observer() -> dict[str, Any]:
+    """A run of the observer, who came before the actor."""
+    first = AuditEvent.objects.filter(kind="intent", action="sign in").order_by("id")[0]
+    by = Operator.objects.get(oid=first.actor_oid)
+    run = OnboardingRun.objects.create(by=by, kind=Operation.Kind.DELETE, title="Row of the matrix", state="running")
+    return {"run_id": run.key}
+
+
 READERS = ("admin", "writer", "reader")  # who may look at contoso's users
 WRITERS = ("admin", "writer")
 
@@ -235,6 +255,31 @@ MATRIX: dict[str, Row] = {
     "user-delete": Row(get=pages(only=("admin",)), post=changes(422, only=AUTHORS), arguments=_user),
     "user-restore": Row(get=pages(only=WRITERS), post=changes(422, only=AUTHORS), arguments=_deleted_user),
     "operation": Row(get=pages(404, only=AUTHORS), post=changes(404, only=AUTHORS), arguments=_operation),
+    # Nothing is ticked; but who may not, or of whom nobody can tell it, is refused before that.
+    "users-several": Row(
+        get=NO_PAGE,
+        post=changes(422, only=WRITERS),
+        arguments=_customer,
+        data=lambda: {"do": "location", "op_id": uuid.uuid4()},
+    ),
+    # A form without a file is told so.
+    "onboarding-new": Row(get=pages(only=AUTHORS), post=changes(422, only=AUTHORS)),
+    "onboarding-columns": Row(
+        get=pages(404, only=AUTHORS), post=changes(404, only=AUTHORS), arguments=lambda: {"pk": uuid.uuid4()}
+    ),
+    "onboarding-template": Row(get=pages(only=AUTHORS), post=NO_CHANGE),
+    "run-problems": Row(get=pages(404, only=AUTHORS), post=NO_CHANGE, arguments=lambda: {"run_id": uuid.uuid4()}),
+    "runs": Row(get=pages(only=AUTHORS), post=NO_CHANGE),
+    "run": Row(
+        get=pages(only=AUTHORS), post=changes(303, only=AUTHORS), arguments=_run, data=lambda: {"step": "pause"}
+    ),
+    "run-check": Row(
+        get=pages(only=AUTHORS),
+        post=changes(303, only=AUTHORS),
+        arguments=lambda: _run("checked"),
+        data=lambda: {"step": "discard"},
+    ),
+    "run-results": Row(get=pages(only=AUTHORS), post=NO_CHANGE, arguments=_run),
     "templates": Row(get=pages(only=AUTHORS), post=NO_CHANGE, arguments=_customer),
     "template": Row(
         get=pages(only=AUTHORS),
@@ -283,6 +328,12 @@ OTHERS: dict[str, Row] = {
         data=_new_user,
     ),
     "audit-event": Row(get=pages(only=("admin",), others=404), post=NO_CHANGE, arguments=_first_entry),
+    "run": Row(
+        get={**pages(only=("admin",)), **dict.fromkeys(("writer", "nested", "outsider"), 404)},
+        post={**changes(303, only=("admin",)), **dict.fromkeys(("writer", "nested", "outsider"), 404)},
+        arguments=_run_of_the_observer,
+        data=lambda: {"step": "pause"},
+    ),
 }
 UNKNOWN: dict[str, Row] = {
     "handover": Row(get=all_of(404), post=all_of(404), arguments=lambda: {"token": "nobody-made-this-one"}),
@@ -330,4 +381,15 @@ UNKNOWN: dict[str, Row] = {
         data=lambda: {"step": "save"},
     ),
     "audit-event": Row(get=pages(404, others=404), post=NO_CHANGE, arguments=lambda: {"pk": 10**9}),
+    "users-several": Row(get=NO_PAGE, post=changes(404, only=AUTHORS), arguments=_nowhere),
+    "run": Row(
+        get=pages(404, only=AUTHORS),
+        post=changes(404, only=AUTHORS),
+        arguments=lambda: {"run_id": uuid.uuid4()},
+        data=lambda: {"step": "stop"},
+    ),
+    "run-check": Row(
+        get=pages(404, only=AUTHORS), post=changes(404, only=AUTHORS), arguments=lambda: {"run_id": uuid.uuid4()}
+    ),
+    "run-results": Row(get=pages(404, only=AUTHORS), post=NO_CHANGE, arguments=lambda: {"run_id": uuid.uuid4()}),
 }

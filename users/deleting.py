@@ -23,16 +23,30 @@ KEPT_FOR = timedelta(days=30)
 
 
 def delete_user(
-    user_id: str, before: dict[str, str], *, customer: Customer, op_id: uuid.UUID, by: Operator, grant: TokenCache
+    user_id: str,
+    before: dict[str, str],
+    *,
+    customer: Customer,
+    op_id: uuid.UUID,
+    by: Operator,
+    grant: TokenCache,
+    in_run: bool = False,
 ) -> Operation:
     """Delete the user of that name. Raises `ChangedMeanwhile` under another name, and what `carry_out` raises."""
     plan = _plan(Operation.Kind.DELETE, user_id, before, kinds.ACTIVE, kinds.DELETED)
     ready = partial(must_have_this_name, customer, user_id, before)
-    return actions.carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant)
+    return actions.carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant, in_run=in_run)
 
 
 def restore_user(
-    user_id: str, before: dict[str, str], *, customer: Customer, op_id: uuid.UUID, by: Operator, grant: TokenCache
+    user_id: str,
+    before: dict[str, str],
+    *,
+    customer: Customer,
+    op_id: uuid.UUID,
+    by: Operator,
+    grant: TokenCache,
+    in_run: bool = False,
 ) -> Operation:
     """Bring back a deleted user. Raises `UserGone` for somebody who is not deleted, and what `carry_out` raises."""
 
@@ -41,7 +55,7 @@ def restore_user(
             raise actions.UserGone
 
     plan = _plan(Operation.Kind.RESTORE, user_id, before, kinds.DELETED, kinds.ACTIVE)
-    return actions.carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant)
+    return actions.carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant, in_run=in_run)
 
 
 def must_have_this_name(

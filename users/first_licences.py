@@ -111,7 +111,7 @@ class Ticks(forms.CheckboxSelectMultiple):
 # --- After the create ---------------------------------------------------------------------------------------
 
 
-def follow(create: Operation, *, by: Operator, grant: TokenCache) -> str:
+def follow(create: Operation, *, by: Operator, grant: TokenCache, in_run: bool = False) -> str:
     """Send the licences that wait for this create, once it is done. Returns why they were not sent, or "".
 
     Raises nothing of what stands in their way: the page that shows the new password comes in any case.
@@ -121,7 +121,7 @@ def follow(create: Operation, *, by: Operator, grant: TokenCache) -> str:
         return ""
     try:
         if following.is_due:
-            actions.send_again(following, proved=False, by=by, grant=grant)
+            actions.send_again(following, proved=False, by=by, grant=grant, in_run=in_run)
     except ActionDenied as denied:
         return denied.reason
     except actions.TooFast:

@@ -103,13 +103,16 @@ class UserForm(forms.Form):
         assert isinstance(domain.widget, DomainSelect)  # noqa: S101 -- for the type checker
         domain.widget.federated = federated_domains(customer) - {self._own_domain()}
         self.only_domain = self._only_domain([str(value) for value, _ in domain.choices], domain.widget.federated)
-        self._choice("usage_location").choices = location_choices(customer, self._said("usage_location"), seen)
+        self._choice("usage_location").choices = self._locations(seen)
         self.fields["user_name"].widget.attrs.update({"spellcheck": "false", "autocapitalize": "none"})
 
     def _choice(self, name: str) -> forms.ChoiceField:
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 -- for the type checker
         return field
+
+    def _locations(self, seen: Tally) -> "Locations":
+        return location_choices(self.customer, self._said("usage_location"), seen)
 
     def _only_domain(self, choices: list[str], federated: frozenset[str]) -> str:
         """The domain, where Partner Center has told of this one alone; "" where there is something to choose."""
@@ -351,11 +354,10 @@ def best_domain(customer: Customer, seen: Tally = NOTHING_SEEN) -> str:
 
 
 Countries = list[tuple[str, str]]
+Locations = list[tuple[str, str | Countries]]
 
 
-def location_choices(
-    customer: Customer, current: str = "", seen: Tally = NOTHING_SEEN
-) -> list[tuple[str, str | Countries]]:
+def location_choices(customer: Customer, current: str = "", seen: Tally = NOTHING_SEEN) -> Locations:
     """The customer's own country, the five that most of its users have, then all others by name.
 
     Each stands there once. Last is a code that a user has and ISO does not know.
@@ -367,7 +369,7 @@ def location_choices(
     rest = [(code, name) for code, name in countries.names().items() if code not in told]
     if _CODE.fullmatch(current) and current not in countries.names():
         rest.append((current, current))
-    top: list[tuple[str, str | Countries]] = [("", "Choose a country or region"), *first]
+    top: Locations = [("", "Choose a country or region"), *first]
     return [*top, (MOST_USED, used), (ALL_OTHERS, rest)] if used else [*top, *rest]
 
 

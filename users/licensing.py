@@ -41,6 +41,7 @@ def change_licences(
     op_id: uuid.UUID,
     by: Operator,
     grant: TokenCache,
+    in_run: bool = False,
 ) -> Operation:
     """Make `wanted` the licences of a user who has those of `before`.
 
@@ -49,13 +50,7 @@ def change_licences(
     held: Names = before["licences"]
 
     def ready(partner_center: PartnerCenter) -> None:
-        try:
-            now = {each.sku_id for each in partner_center.licences(customer.tenant_id or "", user_id)}
-        except NotFound as error:
-            if error.code != NO_SUCH_USER:
-                raise
-            raise actions.UserGone from error
-        if now != held.keys():
+        if held_by(partner_center, customer, user_id).keys() != held.keys():
             raise actions.ChangedMeanwhile({"user_principal_name": before["user_principal_name"]}, before)
 
     plan = actions.Plan(
@@ -65,7 +60,17 @@ def change_licences(
         fields={"licences": wanted},
         before={**{name: value for name, value in before.items() if name != "offered"}},
     )
-    return actions.carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant)
+    return actions.carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant, in_run=in_run)
+
+
+def held_by(partner_center: PartnerCenter, customer: Customer, user_id: str) -> Names:
+    """The licences of a user. Raises `UserGone`, and an `UpstreamError`."""
+    try:
+        return {each.sku_id: each.name for each in partner_center.licences(customer.tenant_id or "", user_id)}
+    except NotFound as error:
+        if error.code != NO_SUCH_USER:
+            raise
+        raise actions.UserGone from error
 
 
 class LicencesForm(ConfirmForm):

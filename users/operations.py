@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from customers.models import Customer
 from partnerportal import audit, chain_check, clock, vault
@@ -22,7 +23,7 @@ from partnerportal.upstream.http import Secret
 from partnerportal.upstream.partner_center import Receipt
 
 from . import queued, refusals
-from .models import Operation
+from .models import OnboardingRow, Operation
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ def send(operation: Operation, call: Callable[[], Receipt]) -> Operation:
     try:
         receipt = call()
     except UpstreamError as error:
-        operation.claims = error.claims
+        operation.claims, operation.retry_at = error.claims, error.retry_at
         _settle(operation, **_refused(error, operation), milliseconds=_since(started))
     except Exception:
         # Whatever broke in here, it may have been sent: the last thing to say is that nothing was changed.
@@ -206,12 +207,16 @@ def give_up(operation: Operation) -> None:
 
 
 def password_of(operation: Operation, *, by: Operator, grant: TokenCache) -> Secret | None:
-    """The password that was set, for the person and the sign-in that set it, until Done or 15 minutes."""
+    """The password that was set, for the person and the sign-in that set it, until Done or 15 minutes.
+
+    A row of a run has no answer that somebody reads at once: its password is there for its owner, until Done or a day.
+    """
     if operation.sealed_password is None or operation.state != State.DONE or operation.decided_at is None:
         return None
-    if operation.by_id != by.pk or operation.session != grant.pk:
+    in_a_run = OnboardingRow.objects.filter(operation=operation).exists()
+    if operation.by_id != by.pk or not (in_a_run or operation.session == grant.pk):
         return None
-    if clock.now() - operation.decided_at >= Operation.SHOWN_FOR:
+    if clock.now() - operation.decided_at >= (Operation.SEALED_FOR if in_a_run else Operation.SHOWN_FOR):
         return None
     try:
         return _open(operation)
@@ -225,9 +230,11 @@ def sealed_password_of(operation: Operation) -> Secret:
 
 
 def sent_within_a_minute(by: Operator) -> int:
-    """How many writes this person has begun within the last minute; what waits counts when it is sent."""
-    begun = Operation.objects.filter(by=by, created_at__gt=clock.now() - timedelta(minutes=1))
-    return begun.exclude(state=State.QUEUED).count()
+    """How many writes this person has begun by hand within the last minute: not the rows of a run, nor what waits."""
+    in_a_run = OnboardingRow.objects.filter(op_id=OuterRef("op_id"))
+    by_a_run = TokenCache.objects.exclude(job=None).values("pk")  # the licences of those whom it creates
+    lately = Operation.objects.filter(~Exists(in_a_run), by=by, created_at__gt=clock.now() - timedelta(minutes=1))
+    return lately.exclude(state=State.QUEUED).exclude(session__in=by_a_run).count()
 
 
 def undecided_create(customer: Customer, user_name: str, *, but: uuid.UUID) -> Operation | None:

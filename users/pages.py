@@ -47,6 +47,10 @@ class NotShown(Exception):
         super().__init__()
 
 
+IN_RUNS = (Action.PATCH, Action.LICENCES, Action.DELETE, Action.RESTORE)
+"""What may be done to several users at once."""
+
+
 def shell(request: OperatorRequest, customer: Customer, access: Access) -> dict[str, Any]:
     """What the head of every page of a customer shows: who it is, and what the operator may do here."""
     in_portal = may(request.user, Permission.WRITE_USERS)
@@ -63,6 +67,7 @@ def shell(request: OperatorRequest, customer: Customer, access: Access) -> dict[
         "may_delete": in_portal and access[Action.DELETE].tried,
         "may_restore": in_portal and access[Action.RESTORE].tried,
         "may_reset": in_portal and access[Action.RESET_PASSWORD].yes,
+        "may_several": in_portal and any(access[action].yes for action in IN_RUNS),
         "why_no_reset": ""
         if access[Action.RESET_PASSWORD].yes
         else f"Setting a password here needs {access[Action.RESET_PASSWORD].needs}. "

@@ -1,5 +1,6 @@
 """Background work on users: what was interrupted becomes unknown, no password outlives its time, and the index."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from celery import shared_task
@@ -10,17 +11,30 @@ from partnerportal import clock
 from partnerportal.models import Operator, TokenCache
 
 from . import index, links, operations
-from .models import DeletedNames, KeptPage, Operation, UserIndex, UserWalk
+from .models import (
+    DeletedNames,
+    KeptPage,
+    OnboardingCheck,
+    OnboardingRow,
+    OnboardingRun,
+    Operation,
+    UserIndex,
+    UserWalk,
+    WaitingFile,
+)
+from .onboarding import check, delivery, run
 
 
 @shared_task
 def purge_secrets() -> None:
-    """Every minute: destroy passwords and links whose time is over, what was kept of walks, and walks left behind."""
+    """Every minute: destroy passwords and links whose time is over, what was kept of walks, and old runs."""
     Operation.purge_secrets()
     links.expire()
+    OnboardingRun.forget()
     DeletedNames.objects.filter(walked_at__lte=clock.now() - DeletedNames.FOR).delete()
     KeptPage.objects.filter(asked_at__lte=clock.now() - KeptPage.FOR).delete()
     UserWalk.objects.filter(used_at__lt=clock.now() - UserWalk.IDLE - timedelta(minutes=1)).delete()
+    WaitingFile.objects.filter(created_at__lte=clock.now() - WaitingFile.FOR).delete()
 
 
 @shared_task
@@ -54,3 +68,61 @@ def keep_index() -> None:
         if UserIndex.objects.filter(pk=found.pk, published_at=found.published_at).update(published_at=now):
             read_users.delay(found.pk)
     index.forget_unused()
+
+
+@shared_task
+def check_rows(check_id: int) -> None:
+    """Carry out one walk of the check of a run."""
+    check.carry_out(check_id)
+
+
+def start_checking(run: OnboardingRun, *, grant: TokenCache, everything: bool = False) -> OnboardingCheck:
+    """Ask for the rows of a run to be checked, and nudge the worker; `keep_checks` makes a lost nudge good."""
+    found = check.request(run, grant=grant, everything=everything)
+    transaction.on_commit(lambda: check_rows.delay(found.pk), robust=True)
+    return found
+
+
+def start_editing(run: OnboardingRun, typed: Mapping[int, Mapping[str, str]], *, grant: TokenCache) -> OnboardingCheck:
+    """Change cells (line -> field -> text) and have their customers' rows checked anew. Raises `check.Started`."""
+    found = check.edit(run, typed, grant=grant)
+    transaction.on_commit(lambda: check_rows.delay(found.pk), robust=True)
+    return found
+
+
+@shared_task
+def keep_checks() -> None:
+    """Every half minute: nudge again for checks that nobody holds."""
+    now = clock.now()
+    for found in OnboardingCheck.due(now).filter(published_at__lt=now - OnboardingCheck.NUDGE_AGAIN):
+        if OnboardingCheck.objects.filter(pk=found.pk, published_at=found.published_at).update(published_at=now):
+            check_rows.delay(found.pk)
+
+
+@shared_task
+def carry_out_row(row_id: int) -> None:
+    """One attempt at one row of a run, then a knock for the next in its lane; the last one closes the run."""
+    row = run.carry_out(row_id)
+    if row is None:  # not now: whoever finds that it is due knocks again
+        OnboardingRow.objects.filter(pk=row_id, held=False).update(nudged=False)
+        return
+    if (following := delivery.next_in_lane(row)) is not None:
+        carry_out_row.delay(following)
+    else:
+        delivery.finish(row.run)
+
+
+def deliver(started: OnboardingRun) -> None:
+    """Knock for the rows of a run once what was changed is stored; a knock that is lost is made good by `keep_runs`."""
+    transaction.on_commit(lambda: _knock(delivery.due(started)), robust=True)
+
+
+@shared_task
+def keep_runs() -> None:
+    """Every ten seconds: rows whose worker or message was lost go out again, and runs that are over are closed."""
+    _knock(delivery.look())
+
+
+def _knock(row_ids: list[int]) -> None:
+    for row_id in row_ids:
+        carry_out_row.delay(row_id)

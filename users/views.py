@@ -21,7 +21,7 @@ from partnerportal.permissions import Permission, may, require
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, UpstreamError
 from partnerportal.upstream.partner_center import CustomerProfile, CustomerUser
 
-from . import actions, first_licences, handover, new_forms, operations, pages, resetting, table, templates
+from . import actions, first_licences, forms, handover, new_forms, operations, pages, resetting, table, templates
 from .models import Operation
 
 State = Operation.State
@@ -98,6 +98,7 @@ def _table_context(
         "active_url": query.url(customer, state="active"),
         "deleted_url": query.url(customer, state="deleted"),
         "sizes": table.SIZES,
+        "op_id": forms.new_op_id(),  # of the run over those who are ticked
     }
 
 

@@ -16,7 +16,8 @@ from partnerportal.permissions import Permission, require
 from partnerportal.preferences import Preferences
 
 ACTION, GDAP_ACTION, USERS_ACTION = "export customers", "export gdap", "export users"
-EXPORTS = (ACTION, GDAP_ACTION, USERS_ACTION)
+RUN_ACTION = "export run"
+EXPORTS = (ACTION, GDAP_ACTION, USERS_ACTION, RUN_ACTION)
 AN_HOUR = 30  # exports of one person
 CHUNK = 2_000  # rows in memory
 

@@ -34,7 +34,7 @@ def write(schema_editor, changes):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('partnerportal', '0002_sign_in_start'),
+        ('partnerportal', '0003_job_grants'),
     ]
 
     operations = [

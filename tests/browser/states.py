@@ -930,3 +930,118 @@ from users.models import UserIndex
 for one in UserIndex.objects.filter(open=True):
     index.carry_out(one.pk)
 """
+
+
+# --- Several users at once ------------------------------------------------------------------------------------
+
+
+def tick_two(stage: Stage) -> Page:
+    page = stage.open_page("admin", users_of("medium"))
+    for box in page.get_by_role("checkbox", name="Select ").all()[:2]:
+        box.check()
+    return page
+
+
+def sign_in_anew(page: Page) -> None:
+    """Where the page asks for it; the sign-in of the run before may be young enough."""
+    if (link := page.get_by_role("link", name="Sign in again to go on")).count():
+        link.click()
+        page.get_by_role("button", name="(admin)").click()
+
+
+@state
+def users_ticked(stage: Stage) -> Page:
+    page = tick_two(stage)
+    expect(page.get_by_text("2 ticked:")).to_be_visible()
+    return page
+
+
+@state
+def licences_of_several_users(stage: Stage) -> Page:
+    page = tick_two(stage)
+    page.get_by_role("button", name="Licences…").click()
+    expect(page.get_by_role("heading", name="Licences of 2 users")).to_be_visible()
+    return page
+
+
+@state
+def a_run_to_be_checked(stage: Stage) -> Page:
+    page = tick_two(stage)
+    page.get_by_role("button", name="Delete…").last.click()
+    expect(page.get_by_role("heading", name="Delete users: check before anything is sent")).to_be_visible()
+    sign_in_anew(page)
+    stage.watch.expects(422)
+    page.get_by_role("button", name="Delete 2 users").click()
+    expect(page.get_by_text("Type how many users are deleted: 2")).to_be_visible()
+    return page
+
+
+@state
+def a_run(stage: Stage) -> Page:
+    """Started and paused at once, so that it is the same with a worker and without one."""
+    page = tick_two(stage)
+    page.get_by_role("button", name="Change location…").click()
+    page.get_by_label("Usage location").select_option("AQ")
+    page.get_by_role("button", name="Check 2 users").click()
+    sign_in_anew(page)
+    page.get_by_role("button", name="Change 2 users").click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    return page
+
+
+@state
+def runs(stage: Stage) -> Page:
+    a_run(stage)
+    return page_at("/onboarding/")(stage)
+
+
+# --- New users from a file ------------------------------------------------------------------------------------
+
+
+STATES["new users from a file"] = page_at(f"/onboarding/new/?customer={seed.SPECIAL['contoso']}")
+
+
+def with_file(stage: Stage, text: str) -> Page:
+    """The page after a file of this text was sent from Contoso's page."""
+    page = stage.open_page("admin", f"/onboarding/new/?customer={seed.SPECIAL['contoso']}")
+    file: Any = {"name": "starters.csv", "mimeType": "text/csv", "buffer": text.encode()}
+    page.get_by_label("CSV file or Excel workbook").set_input_files(file)
+    page.get_by_role("button", name="Check this file").click()
+    return page
+
+
+@state
+def a_file_that_is_refused(stage: Stage) -> Page:
+    stage.watch.expects(422)
+    page = with_file(stage, 'User name,Country\na.b,"DE\n')
+    expect(page.get_by_role("alert").get_by_role("heading")).to_have_text("The file was not taken")
+    return page
+
+
+@state
+def columns_of_a_file(stage: Stage) -> Page:
+    page = with_file(stage, "Wer;Vorname;Mail\nLee;Ann;ann@contosotrading.example\n")
+    expect(page.get_by_role("heading", level=1)).to_have_text("What do these columns mean?")
+    return page
+
+
+@state
+def a_file_that_was_checked(stage: Stage) -> Page:
+    """Checked as the worker does it: one row that is ready, one that is not."""
+    page = with_file(stage, "Vorname;Nachname;Benutzername;Land\nZoë;Berg;;NL\nAnn;Lee;ann lee;Deutschlnd\n")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Check: starters")
+    stage.portal.finish(stage.portal.manage("shell", "-v0", "-c", CHECK_ROWS))
+    while page.get_by_role("progressbar").count():  # by the worker, when there is one
+        page.wait_for_timeout(250)
+        page.reload()
+    expect(page.locator("#report").get_by_text("1 of 2 rows are ready. 1 row needs a change")).to_be_visible()
+    return page
+
+
+CHECK_ROWS = """
+from users.models import OnboardingCheck
+from users.onboarding import check
+
+for one in OnboardingCheck.objects.filter(open=True):
+    check.carry_out(one.pk)
+"""

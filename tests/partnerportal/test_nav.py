@@ -16,8 +16,8 @@ def rail(browser, path="/audit/"):
     ("persona", "items"),
     [
         ("reader", ["Overview", "Customers", "GDAP", "Audit trail"]),
-        ("writer", ["Overview", "Customers", "GDAP", "Audit trail"]),
-        ("admin", ["Overview", "Customers", "GDAP", "GDAP sync", "Audit trail"]),
+        ("writer", ["Overview", "Customers", "Onboarding", "GDAP", "Audit trail"]),
+        ("admin", ["Overview", "Customers", "Onboarding", "GDAP", "GDAP sync", "Audit trail"]),
     ],
 )
 def test_the_rail_shows_what_one_may_open(signed_in, persona, items):

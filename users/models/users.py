@@ -12,6 +12,14 @@ from partnerportal import clock
 from partnerportal.models import Operator, TokenCache
 
 
+def fitting(model: type[models.Model], values: dict[str, Any]) -> dict[str, Any]:
+    """What upstream says as the columns take it: an answer is never lost for being too long."""
+    return {
+        name: value.replace("\x00", "")[: getattr(model, name).field.max_length] if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+
+
 class Operation(models.Model):
     """One write to a customer's directory, stored before its first byte leaves.
 
@@ -80,7 +88,9 @@ class Operation(models.Model):
     open_name = models.CharField(max_length=400, blank=True)  # the user name of a create that is not decided yet
     fence = models.PositiveIntegerField(default=0)
 
-    claims = ""  # of a challenge in the answer that this process has just had; for the next sign-in, never stored
+    # Of the answer that this process has just had, never stored: a challenge for the next sign-in, and when to go on.
+    claims = ""
+    retry_at: datetime | None = None
 
     class Meta:
         indexes = [models.Index(fields=["state", "sent_at"]), models.Index(fields=["tenant_id", "target_id"])]
@@ -146,7 +156,7 @@ class Operation(models.Model):
         held = type(self).objects.filter(pk=self.pk, fence=self.fence)
         if values.get("state", self.state) not in self.UNDECIDED:
             values["open_name"] = ""
-        values = {name: self._fit(name, value) for name, value in values.items()}
+        values = fitting(type(self), values)
         won = bool(held.update(fence=self.fence + 1, **values))
         if won:
             self.fence += 1
@@ -155,16 +165,12 @@ class Operation(models.Model):
         return won
 
     @classmethod
-    def _fit(cls, name: str, value: Any) -> Any:
-        """What upstream says as its column takes it: an answer is never lost for being too long."""
-        longest = getattr(cls, name).field.max_length
-        return value.replace("\x00", "")[:longest] if isinstance(value, str) else value
-
-    @classmethod
     def purge_secrets(cls) -> int:
         """Destroy every sealed password whose time is over. Returns how many."""
         now = clock.now()
-        shown = Q(state=cls.State.DONE, decided_at__lt=now - cls.SHOWN_FOR)
+        # Of a run nobody has seen it yet; a link may be made from it for a day.
+        shown = Q(state=cls.State.DONE, decided_at__lt=now - cls.SHOWN_FOR, row=None)
+        shown |= Q(state=cls.State.DONE, decided_at__lt=now - cls.SEALED_FOR)
         settled = Q(state__in=[cls.State.REFUSED, cls.State.CONFLICT, cls.State.DENIED, cls.State.STOPPED])
         forgotten = Q(state=cls.State.UNKNOWN, sent_at__lt=now - cls.SEALED_FOR)
         sealed = cls.objects.exclude(sealed_password=None)

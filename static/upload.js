@@ -1,0 +1,32 @@
+/* A form that takes a file: dropped on it or chosen. One that is too large is told before it is sent. */
+(() => {
+  "use strict";
+  const zone = (event) => event.target instanceof Element && event.target.closest("[data-drop]");
+  const files = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
+  const fits = (form) => {
+    const input = form.querySelector("[type=file]");
+    const file = input.files[0];
+    input.setCustomValidity(file && file.size > Number(form.dataset.most) ? form.dataset.tooLarge : "");
+    return input.reportValidity();
+  };
+  document.addEventListener("dragover", (event) => {
+    if (!files(event)) return;
+    event.preventDefault(); // else the browser opens a file that misses the form, and the page is gone
+    const form = zone(event);
+    event.dataTransfer.dropEffect = form ? "copy" : "none";
+    document.querySelectorAll("[data-drop]").forEach((each) => each.classList.toggle("changed", each === form));
+  });
+  document.addEventListener("drop", (event) => {
+    if (!files(event)) return;
+    event.preventDefault();
+    const form = zone(event);
+    document.querySelectorAll("[data-drop]").forEach((each) => each.classList.remove("changed"));
+    if (!form || !event.dataTransfer.files.length) return;
+    form.querySelector("[type=file]").files = event.dataTransfer.files;
+    if (fits(form)) form.requestSubmit();
+  });
+  document.addEventListener("change", (event) => { if (zone(event) && event.target.type === "file") fits(zone(event)); });
+  document.addEventListener("submit", (event) => {
+    if (event.target.matches("[data-drop]") && !fits(event.target)) event.preventDefault();
+  }, true);
+})();

@@ -1,0 +1,388 @@
+"""From a file to a run that is ready: the upload, the check against the cloud, mending in place; nothing is sent."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
+
+from customers.models import Customer
+from partnerportal import clock
+from partnerportal.models import AuditEvent, TokenCache
+from partnerportal.sandbox import seed
+from partnerportal.sandbox.seed_licences import CLASSROOM
+from partnerportal.sessions import PROVED_AT
+from tests.customers.gdap_reads import grant_of
+from tests.pages import Page
+from users.models import (
+    ColumnMeaning,
+    OnboardingCheck,
+    OnboardingRow,
+    OnboardingRun,
+    Operation,
+    UserTemplate,
+    WaitingFile,
+)
+from users.onboarding import check
+from users.onboarding import run as engine
+from users.tasks import purge_secrets
+
+from ..conftest import tenant
+from .made import csv, workbook
+
+NEW = "/onboarding/new/"
+CONTOSO = f"{NEW}?customer={seed.SPECIAL['contoso']}"
+DOMAIN = "contosotrading.onmicrosoft.example"  # the default one
+OTHER = "contosotrading.example"
+HEADER = ("Vorname", "Nachname", "Benutzername", "Land", "Lizenz", "Kunde")
+
+
+def upload(browser, data, name="winter-starters.csv", url=NEW, **more):
+    """The answer to a file, sent with the form as it comes."""
+    fields = Page(browser.get(url)).form("op_id").fields | more
+    return browser.post(NEW, fields | {"file": SimpleUploadedFile(name, data)})
+
+
+def checked():
+    """The newest run after its check, as the worker does it."""
+    run = OnboardingRun.objects.first()
+    check.carry_out(run.checking.pk)
+    run.refresh_from_db()
+    return run
+
+
+def sent(browser, *rows, header=HEADER, url=CONTOSO, **more):
+    """A run of these rows, checked."""
+    answer = upload(browser, csv(header, *rows), url=url, **more)
+    assert answer.status_code == 303, Page(answer).words
+    return checked()
+
+
+def page_of(browser, run, query=""):
+    answer = browser.get(reverse("run-check", args=[run.key]) + query)
+    assert answer.status_code == 200
+    return Page(answer)
+
+
+def mend(browser, run, **cells):
+    answer = browser.post(
+        reverse("run-check", args=[run.key]), {name.replace("_", "-", 2): text for name, text in cells.items()}
+    )
+    assert answer.status_code == 303
+    return checked()
+
+
+def problems(run):
+    """Line -> what stands in its way."""
+    return {row.line: " ".join(each["sentence"] for each in row.problems) for row in run.rows.all()}
+
+
+# --- The check ----------------------------------------------------------------------------------------------
+
+
+def test_an_hr_sheet_becomes_a_run_and_what_is_wrong_is_told_in_words(admin, directory):
+    run = sent(
+        admin,
+        ("Zoë", "van den Berg", "zoe.berg", "Niederlande", "", ""),
+        ("Jürgen", "Groß", "", "Deutschland", "", ""),
+        ("Piotr", "Zieliński", "piotr@contosotradin.example", "Polen", "", ""),
+        ("Ann", "Lee", "ann lee", "Deutschlnd", "", ""),
+        ("Ben", "Low", "ben.low", "DE", "", "Nobody & Sons"),
+        ("Example", "Person", "x", "", "", "example"),
+    )
+    assert run.state == OnboardingRun.State.CHECKED
+    assert (run.title, run.source) == ("winter starters", "winter-starters.csv")
+    told = problems(run)
+    assert list(told) == [2, 3, 4, 5, 6]
+    assert (told[2], told[3]) == ("", "")
+    assert told[4] == f"contosotradin.example is not a domain of Contoso Trading. Did you mean {OTHER}?"
+    assert "User name can have letters" in told[5]
+    assert "“Deutschlnd” is no country or region that we know. Did you mean Germany?" in told[5]
+    assert told[6].startswith("No customer has the tenant ID, domain or name “Nobody & Sons”.")
+    zoe, juergen = run.rows.filter(line__in=(2, 3))
+    assert zoe.fields == {
+        "user_principal_name": f"zoe.berg@{DOMAIN}",
+        "display_name": "Zoë van den Berg",
+        "first_name": "Zoë",
+        "last_name": "van den Berg",
+        "usage_location": "NL",
+        "immutable_id": "",
+    }
+    assert juergen.user_name == f"jurgen.gross@{DOMAIN}"
+    assert directory.writes() == []
+    assert Operation.objects.count() == 0
+
+
+def test_the_page_shows_problems_first_and_the_button_says_the_number(admin):
+    run = sent(admin, ("Zoë", "Berg", "zoe.berg", "NL", "", ""), ("Ann", "Lee", "ann lee", "DE", "", ""))
+    page = page_of(admin, run)
+    assert "1 of 2 rows are ready. 1 row needs a change" in page.words
+    assert "Create 1 user in 1 customer" in page.words
+    assert page.words.index("Ann Lee") < page.words.index("Zoë Berg")
+    assert seed.SPECIAL["contoso"][:4] in page.words
+    assert "cell-3-user_name" in page.form("cell-3-user_name").fields
+
+
+def test_a_cell_is_mended_in_place_and_its_customer_checked_anew(admin, directory):
+    run = sent(admin, ("Zoë", "Berg", "zoe.berg", "NL", "", ""), ("Ann", "Lee", "ann lee", "DE", "", ""))
+    run = mend(admin, run, cell_3_user_name="ann.lee")
+    assert problems(run) == {2: "", 3: ""}
+    assert run.rows.get(line=3).fields["user_principal_name"] == f"ann.lee@{DOMAIN}"
+    assert run.rows.get(line=3).typed["first_name"] == "Ann"
+
+
+def test_a_proposal_is_taken_with_one_button(admin, directory):
+    run = sent(admin, ("Adele", "Vance", directory.special("plain").upn, "DE", "", ""))
+    (problem,) = run.rows.get().problems
+    assert "is taken by" in problem["sentence"]
+    value, words = problem["choices"][0]
+    assert words in page_of(admin, run).words
+    admin.post(reverse("run-check", args=[run.key]), {"use": f"cell-2-user_name={value}"})
+    run = checked()
+    assert (problems(run), run.rows.get().user_name) == ({2: ""}, value)
+
+
+def test_names_are_looked_for_among_active_users_deleted_ones_other_rows_and_other_runs(admin, directory):
+    plain, deleted = directory.special("plain"), directory.special("deleted")
+    gone = deleted.upn.removeprefix(deleted.id.replace("-", ""))
+    first = sent(admin, ("Kim", "Ode", "kim.ode", "DE", "", ""))
+    first.rows.update(state=OnboardingRow.State.QUEUED)
+    OnboardingRun.objects.update(state=OnboardingRun.State.RUNNING)
+    run = sent(
+        admin,
+        ("A", "B", plain.upn.upper(), "DE", "", ""),
+        ("C", "D", gone, "DE", "", ""),
+        ("E", "F", "e.f", "DE", "", ""),
+        ("E", "F", "E.F", "DE", "", ""),
+        ("Kim", "Ode", "kim.ode", "DE", "", ""),
+    )
+    told = problems(run)
+    assert f"is taken by {plain.display_name}" in told[2]
+    assert "was deleted. Restore them, or choose another name." in told[3]
+    assert told[4] == "Row 5 has this user name too."
+    assert told[5] == "Row 4 has this user name too."
+    assert told[6].startswith(f"Run {first.pk} of ")
+
+
+def test_who_is_there_with_the_same_values_is_nothing_to_do(admin, directory):
+    plain = directory.special("plain")
+    header = ("First name", "Last name", "Display name", "User name", "Usage location")
+    row = (plain.first_name, plain.last_name, plain.display_name, plain.upn, plain.usage_location)
+    assert "is there already, with the same values. Nothing to do" in problems(sent(admin, row, header=header))[2]
+
+
+def test_licences_are_counted_over_the_whole_run(admin):
+    rows = [(f"N{n}", "X", f"n{n}.x", "DE", "Minecraft Education", "") for n in range(7)]
+    told = problems(sent(admin, *rows, ("Y", "Z", "y.z", "DE", "Power BI Pro | Nonsense", "")))
+    assert [line for line, sentence in told.items() if not sentence] == [2, 3, 4, 5, 6]
+    assert told[7].startswith("Minecraft Education: this run needs 7, 5 free.")
+    assert "The customer has no licence “Nonsense”." in told[9]
+    assert OnboardingRow.objects.get(line=2).licences == {CLASSROOM.id: "Minecraft Education"}
+
+
+def test_each_customer_is_judged_by_the_rights_of_whoever_asks_and_asked_for_nothing_else_without(writer, sandbox):
+    run = sent(
+        writer,
+        ("A", "B", "a.b", "DE", "", ""),
+        ("C", "D", "c.d", "DE", "", seed.SPECIAL["readonly"]),
+        ("E", "F", "e.f", "DE", "", "writer-only.example"),
+    )
+    told = problems(run)
+    assert told[2] == ""
+    assert "User Administrator" in told[3]
+    asked = [line["path"] for line in sandbox.journal("partnercenter")]
+    assert not [path for path in asked if seed.SPECIAL["readonly"] in path]
+
+
+def test_customers_are_named_by_tenant_id_domain_or_exact_name_and_ambiguous_ones_ask(admin):
+    name = Customer.objects.get(tenant_id=tenant("contoso")).name
+    twins = list(Customer.objects.filter(tenant_id__isnull=False).exclude(name=name)[:2])
+    Customer.objects.filter(pk__in=[each.pk for each in twins]).update(name="Twin & Sons", search_text="twin & sons")
+    run = sent(
+        admin,
+        ("A", "B", "a.b", "DE", "", tenant("contoso").upper()),
+        ("C", "D", "c.d", "DE", "", DOMAIN),
+        ("E", "F", "e.f", "DE", "", name.upper()),
+        ("G", "H", f"g.h@{DOMAIN}", "DE", "", ""),
+        ("I", "J", "i.j", "DE", "", "Twin & Sons"),
+        ("K", "L", "k.l", "DE", "", ""),
+        url=NEW,
+    )
+    assert [row.tenant_id for row in run.rows.filter(line__lt=6)] == [tenant("contoso")] * 4
+    told = problems(run)
+    assert told[6] == "2 customers are named “Twin & Sons”. Choose one, by its domain or tenant ID"
+    assert told[7] == "Say which customer this user is for"
+    choices = run.rows.get(line=6).problems[0]["choices"]
+    assert {value for value, _ in choices} == {each.tenant_id for each in twins}
+
+
+def test_what_a_template_locks_holds_for_a_file(admin):
+    customer = Customer.objects.get(tenant_id=tenant("contoso"))
+    rules = {
+        "usage_location": {"mode": "locked", "value": "NL"},
+        "user_name": {"mode": "default", "value": "flast"},
+    }
+    UserTemplate.objects.create(customer=customer, rules=rules, changed_by=TokenCache.objects.first().operator)
+    run = sent(admin, ("Ann", "Lee", "", "", "", ""), ("Bo", "Day", "", "DE", "", ""), ("Cy", "Fox", "", "NL", "", ""))
+    told = problems(run)
+    assert (told[2], told[4]) == ("", "")
+    assert told[3].startswith("Usage location is locked by Contoso Trading’s defaults: Netherlands.")
+    assert run.rows.get(line=2).fields["usage_location"] == "NL"
+    assert run.rows.get(line=2).user_name == f"alee@{DOMAIN}"
+
+
+# --- The walk -----------------------------------------------------------------------------------------------
+
+
+def test_an_edit_during_the_walk_is_not_lost(admin, monkeypatch):
+    upload(admin, csv(HEADER, ("Ann", "Lee", "ann lee", "DE", "", "")), url=CONTOSO)
+    run = OnboardingRun.objects.get()
+    judge_all = check._judge
+
+    def slowly(walk, customer, answers):
+        monkeypatch.setattr(check, "_judge", judge_all)
+        check.edit(run, {2: {"user_name": "ann.lee"}}, grant=grant_of("admin"))
+        judge_all(walk, customer, answers)
+
+    monkeypatch.setattr(check, "_judge", slowly)
+    check.carry_out(run.checking.pk)
+    assert run.rows.get().checked_at is None
+    assert OnboardingCheck.objects.get().open
+    assert problems(checked()) == {2: ""}
+
+
+def test_a_customer_that_does_not_answer_is_told_and_the_others_are_checked(admin, sandbox):
+    other = Customer.objects.get(tenant_id=tenant("one_user"))
+    sandbox.fault("partnercenter", "status", method="GET", path=f"{tenant('contoso')}/users", status=500, times=0)
+    run = sent(admin, ("A", "B", "a.b", "DE", "", ""), ("C", "D", "c.d", "DE", "", other.tenant_id))
+    told = problems(run)
+    assert told[2].startswith("This customer could not be checked.")
+    assert told[3] == ""
+
+
+def test_a_check_is_good_for_fifteen_minutes_and_made_anew_before_the_start(admin):
+    run = sent(admin, ("A", "B", "a.b", "DE", "", ""))
+    assert check.is_fresh(run)
+    OnboardingRun.objects.update(checked_at=clock.now() - timedelta(minutes=16))
+    url = reverse("run-check", args=[run.key])
+    assert "That is more than 15 minutes ago" in Page(admin.get(url)).words
+    assert "Sign in again to create them" in Page(admin.get(url)).words
+    session = admin.session
+    session[PROVED_AT] = clock.now().timestamp()
+    session.save()
+    admin.post(url, {"step": "start"})
+    run.refresh_from_db()
+    assert run.state == OnboardingRun.State.DRAFT
+    assert check.is_fresh(checked())
+
+
+def test_the_walk_ends_with_the_sign_in_that_asked_for_it(admin):
+    upload(admin, csv(HEADER, ("A", "B", "a.b", "DE", "", "")), url=CONTOSO)
+    TokenCache.objects.all().delete()
+    walk = OnboardingCheck.objects.get()
+    check.carry_out(walk.pk)
+    walk.refresh_from_db()
+    assert (walk.open, walk.problem) == (False, check.SIGNED_OUT)
+
+
+def test_a_run_creates_who_is_ready_with_their_licences_and_leaves_out_the_others(admin, directory):
+    run = sent(
+        admin, ("Zoë", "Berg", "zoe.berg", "NL", "Minecraft Education", ""), ("Ann", "Lee", "ann lee", "DE", "", "")
+    )
+    session = admin.session
+    session[PROVED_AT] = clock.now().timestamp()
+    session.save()
+    answer = admin.post(reverse("run-check", args=[run.key]), {"step": "start"})
+    assert answer["Location"] == reverse("run", args=[run.key])
+    engine.carry_out(run.rows.get(line=2).pk)
+    (zoe,) = directory.named("zoe.berg")
+    assert [licence.sku_id for licence in zoe.licences] == [CLASSROOM.id]
+    ready, left_out = run.rows.all()
+    assert (ready.state, ready.detail) == ("done", "The licence was assigned: Minecraft Education.")
+    assert left_out.state == "stopped"
+    assert left_out.detail.startswith("Not sent. User name can have letters")
+    assert directory.named("ann lee") == []
+
+
+# --- The pages ----------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_refused_on_the_page_and_nothing_of_it_is_kept(admin):
+    answer = upload(admin, b'User name,Country\na.b,"DE\n')
+    assert answer.status_code == 422
+    assert "Row 2: A quotation mark is opened" in Page(answer).words
+    assert not OnboardingRun.objects.exists()
+    assert upload(admin, workbook(HEADER), "starters.csv").status_code == 422
+    assert AuditEvent.objects.filter(action="read a file of new users", outcome="failed").count() == 2
+
+
+def test_columns_that_are_not_clear_are_asked_about_once(admin):
+    data = csv(("Wer", "Vorname", "E-Mail", "Team"), ("Lee", "Ann", f"ann.lee@{DOMAIN}", "Red"))
+    asked = upload(admin, data, url=CONTOSO)
+    assert (asked.status_code, WaitingFile.objects.count(), OnboardingRun.objects.count()) == (303, 1, 0)
+    page = Page(admin.get(asked["Location"]))
+    fields = page.form("column-0").fields
+    assert [fields[f"column-{n}"] for n in range(4)] == ["", "first_name", "user_name", ""]
+    answer = admin.post(asked["Location"], fields | {"column-0": "last_name"})
+    assert answer.status_code == 303
+    assert problems(checked()) == {2: ""}
+    assert OnboardingRow.objects.get().fields["display_name"] == "Ann Lee"
+    assert not WaitingFile.objects.exists()
+    assert ColumnMeaning.objects.get(header="wer").field == "last_name"
+    assert upload(admin, data, url=CONTOSO)["Location"].endswith("/check/")
+
+
+def test_the_same_form_makes_one_run_and_another_persons_is_not_found(admin, signed_in):
+    op_id = str(uuid.uuid4())
+    for _ in range(2):
+        upload(admin, csv(HEADER, ("A", "B", "a.b", "DE", "", "")), url=CONTOSO, op_id=op_id)
+    run = OnboardingRun.objects.get()
+    other = signed_in("writer")
+    assert other.get(reverse("run-check", args=[run.key])).status_code == 404
+    assert other.get(reverse("run-problems", args=[run.key])).status_code == 404
+    assert upload(other, csv(HEADER, ("A", "B", "a.b", "DE", "", "")), op_id=op_id).status_code == 409
+
+
+def test_problem_rows_come_as_a_file_that_can_be_sent_again(admin):
+    run = sent(admin, ("Zoë", "Berg", "zoe.berg", "NL", "", ""), ("+Ann", "Lee", "ann lee", "DE", "", ""))
+    text = b"".join(admin.get(reverse("run-problems", args=[run.key]))).decode("utf-8-sig")
+    assert "zoe.berg" not in text
+    assert "ann lee" in text
+    assert '"\'+Ann"' in text
+    assert upload(admin, text.encode(), url=CONTOSO).status_code == 303
+
+
+def test_the_template_has_every_column_and_its_examples_are_passed_over(admin):
+    text = b"".join(admin.get(reverse("onboarding-template")))
+    answer = upload(admin, text)
+    assert answer.status_code == 422
+    assert "There is no row but examples" in Page(answer).words
+
+
+@pytest.mark.parametrize("size", [6_000_000, 52_000_000])
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(admin, size, monkeypatch):
+    monkeypatch.setattr("users.onboarding.uploading._read", lambda *_: pytest.fail("it was read"))
+    answer = admin.post(NEW, b"x" * size, content_type="text/csv")
+    assert answer.status_code == 413
+    assert "Nothing was taken" in Page(answer).words
+
+
+def test_other_views_take_no_more_than_before(admin):
+    assert admin.post("/theme/", {"theme": "x" * 300_000}).status_code == 413
+
+
+def test_ten_files_an_hour_are_the_most(admin, settings):
+    settings.ONBOARDING_FILES_AN_HOUR = 1
+    assert upload(admin, csv(HEADER, ("A", "B", "a.b", "DE", "", "")), url=CONTOSO).status_code == 303
+    assert upload(admin, csv(HEADER, ("A", "B", "a.b", "DE", "", "")), url=CONTOSO).status_code == 429
+
+
+def test_a_file_that_waits_is_destroyed_after_half_an_hour(admin):
+    upload(admin, csv(("Wer", "Wo"), ("Lee", "Rom")))
+    file = WaitingFile.objects.get()
+    assert b"Rom" not in bytes(file.sealed)
+    WaitingFile.objects.update(created_at=clock.now() - timedelta(minutes=31))
+    assert admin.get(reverse("onboarding-columns", args=[file.pk])).status_code == 404
+    purge_secrets()
+    assert not WaitingFile.objects.exists()

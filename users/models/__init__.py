@@ -1,0 +1,34 @@
+"""What the portal keeps of users: intended writes, passwords on their way, walks, templates, names to search, runs."""
+
+from .files import ColumnMeaning, OnboardingCheck, WaitingFile
+from .runs import OnboardingRow, OnboardingRun
+from .users import (
+    DeletedNames,
+    HandoverKnock,
+    HandoverLink,
+    IndexedUser,
+    KeptPage,
+    Operation,
+    UserIndex,
+    UserTally,
+    UserTemplate,
+    UserWalk,
+)
+
+__all__ = [
+    "ColumnMeaning",
+    "DeletedNames",
+    "HandoverKnock",
+    "HandoverLink",
+    "IndexedUser",
+    "KeptPage",
+    "OnboardingCheck",
+    "OnboardingRow",
+    "OnboardingRun",
+    "Operation",
+    "UserIndex",
+    "UserTally",
+    "UserTemplate",
+    "UserWalk",
+    "WaitingFile",
+]

@@ -1,0 +1,183 @@
+"""The page of the check: how far it is, what it found, and the cells in which that can be mended."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db.models import Case, Count, Q, QuerySet, Value, When
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from partnerportal import csv_out, problems, sessions
+from partnerportal.http import OperatorRequest, go_to, render_page, typed, with_query
+from partnerportal.permissions import Permission, require
+
+from ..models import OnboardingCheck, OnboardingRow, OnboardingRun
+from ..tasks import deliver, start_checking, start_editing
+from . import check, columns, drafts, steering
+
+SIZE = 25  # rows on a page: their cells must fit into one form
+_CELL = re.compile(r"cell-([0-9]{1,7})-([a-z_]{1,20})")
+_SHOW = {"problems": "Need a change", "ready": "Ready", "notes": "Look again"}
+
+
+def answer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
+    """What would become of each row. A POST mends cells, checks all anew, starts the run or throws the rows away."""
+    here = with_query(request.path, {name: value for name, value in request.GET.items() if name in ("show", "page")})
+    if request.method == "GET":
+        return _page(request, run)
+    try:
+        match request.POST.get("step", "save"):
+            case "again":
+                start_checking(run, grant=request.grant, everything=True)
+            case "discard":
+                OnboardingRun.objects.filter(pk=run.pk, state__in=OnboardingRun.BEFORE).delete()
+                return go_to(request, reverse("onboarding-new"))
+            case "start":
+                return _start(request, run, here)
+            case _:
+                if changes := dict(_changes(request, run)):
+                    start_editing(run, changes, grant=request.grant)
+    except check.Started:
+        return redirect("run", run.key)
+    return go_to(request, here)
+
+
+def _start(request: OperatorRequest, run: OnboardingRun, here: str) -> HttpResponse:
+    """On to the run, by somebody who has just proved who they are; a check that is too old is made anew before."""
+    if not sessions.proved_lately(request):
+        return go_to(request, here)  # where the way to sign in stands
+    if not check.is_fresh(run):
+        start_checking(run, grant=request.grant, everything=run.state == OnboardingRun.State.CHECKED)
+        return go_to(request, here)
+    goes_on = request.POST.get("goes_on") == "on"
+    if steering.start(run, by=request.user, grant=request.grant, goes_on=goes_on):
+        deliver(run)
+    return go_to(request, reverse("run", args=[run.key]))
+
+
+def _proof_url(request: OperatorRequest) -> str:
+    """The way to sign in anew before a run starts: Microsoft is told to ask whatever it remembers."""
+    if sessions.proved_lately(request):
+        return ""
+    sessions.remember_challenge(request, claims="")
+    return problems.sign_in_url(request.path)
+
+
+def _changes(request: OperatorRequest, run: OnboardingRun) -> Iterator[tuple[int, dict[str, str]]]:
+    """The cells that were changed: line -> field -> text. A button "Use …" fills its cell."""
+    said: dict[int, dict[str, str]] = {}
+    for name, text in request.POST.dict().items():
+        if (found := _CELL.fullmatch(name)) and found[2] in columns.FIELDS:
+            said.setdefault(int(found[1]), {})[found[2]] = str(text).replace("\x00", "").strip()[:1000]
+    cell, _, value = str(request.POST.get("use", "")).partition("=")
+    if (found := _CELL.fullmatch(cell)) and found[2] in columns.FIELDS:
+        said.setdefault(int(found[1]), {})[found[2]] = value.replace("\x00", "").strip()[:1000]
+    for row in run.rows.filter(line__in=said):
+        differing = {field: text for field, text in said[row.line].items() if text != row.typed.get(field, "")}
+        if differing:
+            yield row.line, differing
+
+
+def _page(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
+    walk = OnboardingCheck.objects.filter(run=run).first()
+    tally = drafts.tally(run)
+    show = typed(request.GET.dict(), "show")
+    rows = Paginator(_in_order(run, show), SIZE).get_page(request.GET.get("page"))
+    edited = typed(request.GET.dict(), "edit")
+    used = {field for row in rows for field in row.typed}
+    told = [_told(row, used, is_open=str(row.line) == edited) for row in rows]
+    context = {
+        "run": run,
+        "walk": walk,
+        "tally": tally,
+        "words": _words(run, walk, tally),
+        "fresh": check.is_fresh(run),
+        "show": show if show in _SHOW else "",
+        "tiles": _tiles(tally),
+        "page": rows,
+        "rows": told,
+        "has_cells": any(each["cells"] for each in told),
+        "proof_url": _proof_url(request) if tally.ready and not (walk and walk.open) else "",
+        "customers": _customers(run) if tally.customers else [],
+        "here_url": with_query(request.path, request.GET.dict()),
+    }
+    return render_page(request, "onboarding/file_check.html", "report", context)
+
+
+def _in_order(run: OnboardingRun, show: str) -> QuerySet[OnboardingRow]:
+    """Problems first, then what is to be looked at, then the others, each in the order of the file."""
+    rank = Case(When(~drafts.NO_PROBLEM, then=Value(0)), When(~Q(notes=[]), then=Value(1)), default=Value(2))
+    rows = run.rows.select_related("customer").order_by(rank, "line")
+    match show:
+        case "problems":
+            return rows.exclude(problems=[])
+        case "ready":
+            return rows.filter(drafts.NO_PROBLEM, checked_at__isnull=False)
+        case "notes":
+            return rows.filter(drafts.NO_PROBLEM).exclude(notes=[])
+    return rows
+
+
+def _tiles(tally: drafts.Tally) -> list[tuple[str, str, int, str]]:
+    """(what to show, words, rows, icon) of each filter."""
+    return [
+        ("", "All rows", tally.rows, "list"),
+        ("ready", _SHOW["ready"], tally.ready, "check"),
+        ("problems", _SHOW["problems"], tally.problems, "stop"),
+        ("notes", _SHOW["notes"], tally.notes, "alert"),
+    ]
+
+
+def _words(run: OnboardingRun, walk: OnboardingCheck | None, tally: drafts.Tally) -> str:
+    """What the check has come to, in one sentence."""
+    if tally.unchecked:
+        return f"{tally.rows - tally.unchecked:,} of {tally.rows:,} rows are checked"
+    needs = f"{tally.problems:,} row{'s need' if tally.problems != 1 else ' needs'} a change"
+    ready = f"{tally.ready:,} of {tally.rows:,} rows are ready" if tally.rows != 1 else "The row is ready"
+    if tally.rows == 1 and not tally.ready:
+        return "The row needs a change"
+    return f"{ready}. {needs}" if tally.problems else ready
+
+
+def _told(row: OnboardingRow, used: set[str], *, is_open: bool) -> dict[str, Any]:
+    """A row with the cells that are to be shown as inputs: those with a problem, or all when it was opened."""
+    problems = {problem["field"]: problem for problem in row.problems}
+    fields = [field for field in columns.FIELDS if field in problems or (is_open and field in {*used, "user_name"})]
+    cells = [
+        {
+            "id": f"cell-{row.line}-{field}",
+            "label": columns.FIELDS[field],
+            "value": row.typed.get(field, "") or (row.user_name if field == "user_name" else ""),
+            "sentence": problems.get(field, {}).get("sentence", ""),
+            "choices": problems.get(field, {}).get("choices", []),
+        }
+        for field in fields
+    ]
+    others = [problem["sentence"] for problem in row.problems if problem["field"] not in columns.FIELDS]
+    return {"row": row, "cells": cells, "others": others, "is_open": is_open}
+
+
+def _customers(run: OnboardingRun) -> list[Any]:
+    """The customers in which users would be created, with what tells them apart."""
+    rows = run.rows.filter(drafts.NO_PROBLEM, checked_at__isnull=False).exclude(customer=None)
+    named = rows.values("customer__key", "customer__name", "customer__domain", "tenant_id")
+    return list(named.annotate(users=Count("pk")).order_by("customer__sort_name"))
+
+
+@require_GET
+@require(Permission.WRITE_USERS)
+def run_problems(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponseBase:
+    """The rows that need a change, as they are now, with the reason; a file that can be mended and sent again."""
+    run = drafts.find(run_id, by=request.user)
+    header = ["row", "problem", *columns.FIELDS]
+    rows = run.rows.exclude(problems=[]).order_by("line")
+    told = (
+        [row.line, " ".join(each["sentence"] for each in row.problems), *(row.typed.get(f, "") for f in columns.FIELDS)]
+        for row in rows.iterator(chunk_size=500)
+    )
+    return csv_out.download(f"run-{run.pk}-problems", header, told)

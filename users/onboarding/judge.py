@@ -1,0 +1,267 @@
+"""What becomes of one row: the user that it would make, and what stands in its way, in words. Nothing is asked here.
+
+The shape is judged by the form for a new user, so that a file is held to no other rules than a person.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from customers import countries
+from customers.models import Customer
+from partnerportal.upstream.licences import SubscribedSku
+from partnerportal.upstream.partner_center import CustomerUser
+
+from .. import forms, names, templates
+from ..new_forms import NewUserForm
+from ..tally import Tally
+from . import cells
+from .columns import FIELDS
+
+Problem = dict[str, Any]
+"""{"field", "sentence"}, and "choices" where there is something to choose: [[value, words]]."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a customer when its rows are judged."""
+
+    problem: str = ""  # why no row of it can go now, as a sentence
+    why_no_licences: str = ""
+    domains: frozenset[str] = frozenset()  # verified ones
+    active: Mapping[str, CustomerUser] = field(default_factory=dict)  # user name in small letters -> user
+    deleted: Mapping[str, CustomerUser] = field(default_factory=dict)
+    whole: bool = True  # all of its users were looked at
+    skus: tuple[SubscribedSku, ...] | None = None  # None: nobody asked, or we may not see them
+
+
+@dataclass
+class Judged:
+    """A row as it would go: what is to be true of the user, and what was found."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    force_change: bool = True
+    licences: dict[str, str] = field(default_factory=dict)  # SKU id -> name
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
+
+    def against(self, name: str, sentence: str, choices: Iterable[tuple[str, str]] = ()) -> None:
+        self.problems.append({"field": name, "sentence": sentence, "choices": [list(each) for each in choices]})
+
+    @property
+    def user_name(self) -> str:
+        return self.fields.get("user_principal_name", "")
+
+
+class RowForm(NewUserForm):
+    """The form for a new user, filled by a row. No page shows it, so it offers no countries: the row's is known."""
+
+    def _locations(self, seen: Tally) -> forms.Locations:
+        code = self._said("usage_location")
+        return [("", ""), (code, code)]
+
+
+def judge(typed: Mapping[str, str], customer: Customer, facts: Facts, rules: Mapping[str, templates.Rule]) -> Judged:
+    """One row by itself, beside what its customer has. What rows have in common, `together` judges."""
+    judged = Judged()
+    if facts.problem:
+        judged.against("customer", facts.problem)
+    form = RowForm(_as_posted(typed, customer, rules, judged), customer=customer, rules=rules)
+    form.is_valid()
+    _take_errors(form, judged)
+    judged.fields = {name: form.cleaned_data.get(name, "") for name in _TOLD}
+    judged.force_change = bool(form.cleaned_data.get("force_change", True))
+    if not facts.problem and not any(problem["field"] in ("user_name", "domain") for problem in judged.problems):
+        _judge_name(judged, customer, facts)
+    if cells.yes_or_no(typed.get("blocked", "")):
+        judged.against(
+            "blocked", "A user who may not sign in cannot be created from here. Write no, and block them later"
+        )
+    _judge_licences(typed.get("licences", ""), judged, facts)
+    return judged
+
+
+_TOLD = ("user_principal_name", "display_name", "first_name", "last_name", "usage_location", "immutable_id")
+
+
+def _as_posted(
+    typed: Mapping[str, str], customer: Customer, rules: Mapping[str, templates.Rule], judged: Judged
+) -> dict[str, str]:
+    """The row as a browser would send the form; what a template fixes stands as it is fixed."""
+    said = dict.fromkeys(FIELDS, "") | dict(typed)
+    fixed = {name: rule for name, rule in rules.items() if rule.fixed and name != "user_name"}
+    filled = {name: rule.value for name, rule in rules.items() if name not in ("user_name", "display_name")}
+    for name, rule in fixed.items():
+        if said.get(name) and name != "display_name" and not _is_same(name, said[name], rule.value):
+            value = templates.value_in_words(name, rule.value) or "empty"
+            judged.against(name, f"{FIELDS[name]} is locked by {rule.source}: {value}. Leave the cell empty")
+            said[name] = ""
+    first, last = said["first_name"], said["last_name"]
+    said["user_name"] = said["user_name"] or _proposed(first, last, said["display_name"], rules)
+    return {
+        "op_id": str(forms.new_op_id()),
+        **{name: said[name] or filled.get(name, "") for name in ("first_name", "last_name", "immutable_id")},
+        "display_name": "" if "display_name" in fixed else said["display_name"],
+        "user_name": said["user_name"],
+        "domain": said["domain"].lower() or filled.get("domain", "") or forms.best_domain(customer),
+        "usage_location": _location(said["usage_location"], judged)
+        or filled.get("usage_location")
+        or customer.country_code,
+        "password_mode": filled.get("password_mode", NewUserForm.MADE)
+        if "password_mode" in fixed
+        else NewUserForm.MADE,
+        "force_change": "on" if _must_change(said["force_change"], filled, judged) else "",
+    }
+
+
+def _is_same(name: str, said: str, value: str) -> bool:
+    if name == "usage_location":
+        return cells.country_of(said) == value
+    if name == "force_change":
+        return cells.yes_or_no(said) == (value == templates.ON)
+    return said.lower() == value.lower()
+
+
+def _proposed(first: str, last: str, display: str, rules: Mapping[str, templates.Rule]) -> str:
+    """A user name for a row that has none, by the pattern that holds here."""
+    rule = rules.get("user_name")
+    if not (first or last):
+        first, _, last = display.partition(" ")
+    return names.propose(first, last, rule.value if rule and rule.value else names.USUAL)
+
+
+def _location(said: str, judged: Judged) -> str:
+    code = cells.country_of(said) if said else ""
+    if said and not code:
+        meant = cells.country_meant(said)
+        also = f" Did you mean {meant}?" if meant else ""
+        choices = [(cells.country_of(meant), f"Use {meant}")] if meant else []
+        judged.against("usage_location", f"“{said}” is no country or region that we know.{also}", choices)
+    return code
+
+
+def _must_change(said: str, filled: Mapping[str, str], judged: Judged) -> bool:
+    answer = cells.yes_or_no(said) if said else filled.get("force_change", templates.ON) == templates.ON
+    if answer is None:
+        judged.against("force_change", f"“{said}” is neither yes nor no")
+    return answer is not False
+
+
+def _take_errors(form: RowForm, judged: Judged) -> None:
+    """The form's errors on the cells in which they can be mended. What was told already is not told twice."""
+    told = {problem["field"] for problem in judged.problems}
+    for name, errors in form.errors.items():
+        place = {"other_domain": "domain", "__all__": "user_name"}.get(name, name)
+        if place not in FIELDS:
+            place = "user_name"
+        if place not in told:
+            judged.against(place, " ".join(str(error) for error in errors))
+
+
+def _judge_name(judged: Judged, customer: Customer, facts: Facts) -> None:
+    """Whether the user name can be had: its domain, the active users, the deleted ones."""
+    name = judged.user_name.lower()
+    local, domain = names.parted(name)
+    if domain not in facts.domains:
+        near = get_close_matches(domain, facts.domains, n=1, cutoff=0.6)
+        also = f" Did you mean {near[0]}?" if near else f" It has {_in_words(sorted(facts.domains))}."
+        choices = [(f"{local}@{near[0]}", f"Use {local}@{near[0]}")] if near else []
+        judged.against("user_name", f"{domain} is not a domain of {customer.name}.{also}", choices)
+    elif there := facts.active.get(name):
+        if all(str(getattr(there, each)).lower() == judged.fields[each].lower() for each in _SAME):
+            judged.against("user_name", f"{there.display_name} is there already, with the same values. Nothing to do")
+        else:
+            judged.against("user_name", f"The user name {name} is taken by {there.display_name}.", free(judged, facts))
+    elif deleted := facts.deleted.get(name):
+        judged.against(
+            "user_name",
+            f"{deleted.display_name} had the user name {name} and was deleted. Restore them, or choose another name.",
+            free(judged, facts),
+        )
+    elif not facts.whole:
+        sentence = (
+            f"{customer.name} has too many users to look at them all, so the name may be taken. Microsoft decides"
+        )
+        judged.notes.append({"field": "user_name", "sentence": sentence})
+
+
+_SAME = ("display_name", "first_name", "last_name", "usage_location")
+
+
+def free(judged: Judged, facts: Facts, also_taken: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """Two user names of the same domain that nobody has, to choose from."""
+    local, domain = names.parted(judged.user_name)
+    taken = {
+        names.parted(name)[0] for name in (*facts.active, *facts.deleted, *also_taken) if name.endswith(f"@{domain}")
+    }
+    proposals = names.others(judged.fields.get("first_name", ""), judged.fields.get("last_name", ""), local)
+    return [(f"{each}@{domain}", f"Use {each}@{domain}") for each in names.free(proposals, taken, most=2)]
+
+
+def _judge_licences(said: str, judged: Judged, facts: Facts) -> None:
+    """The licences of a row, by name or part number. Several are separated by a bar, a semicolon or a comma."""
+    if not said or facts.problem:
+        return
+    if facts.why_no_licences or facts.skus is None:
+        why = facts.why_no_licences or "We cannot see which licences the customer has."
+        judged.against("licences", f"{why} Leave the cell empty to create the user without one")
+        return
+    known = {countries.fold(text): sku for sku in facts.skus for text in (sku.part_number, sku.name) if text}
+    wanted = [said] if countries.fold(said) in known else said.replace(";", "|").replace(",", "|").split("|")
+    for each in filter(None, (text.strip() for text in wanted)):
+        sku = known.get(countries.fold(each))
+        if sku is None:
+            near = get_close_matches(countries.fold(each), known, n=1, cutoff=0.6)
+            also = f" Did you mean {known[near[0]].name}?" if near else ""
+            judged.against("licences", f"The customer has no licence “{each}”.{also}")
+        else:
+            judged.licences[sku.id] = sku.name
+    groups = {sku.group for sku in facts.skus if sku.id in judged.licences}
+    if len(groups) > 1:
+        judged.against("licences", "Microsoft assigns these licences only one after the other. Leave one out")
+
+
+# --- What rows of one customer have in common -----------------------------------------------------------------
+
+
+def together(rows: Mapping[int, Judged], facts: Facts, elsewhere: Mapping[str, str]) -> None:
+    """Judge the rows of one customer (by line) against each other; `elsewhere`: user name -> who creates it already."""
+    lines: dict[str, list[int]] = {}
+    for line, judged in sorted(rows.items()):
+        if judged.user_name and not any(problem["field"] == "user_name" for problem in judged.problems):
+            lines.setdefault(judged.user_name.lower(), []).append(line)
+    for name, same in lines.items():
+        if name in elsewhere:
+            for line in same:
+                rows[line].against("user_name", elsewhere[name])
+        elif len(same) > 1:
+            for line in same:
+                others = _in_words([str(each) for each in same if each != line])
+                sentence = (
+                    f"Row{'s'[: len(same) > 2]} {others} {'have' if len(same) > 2 else 'has'} this user name too."
+                )
+                rows[line].against("user_name", sentence, free(rows[line], facts, lines))
+    _judge_stock(rows, facts)
+
+
+def _judge_stock(rows: Mapping[int, Judged], facts: Facts) -> None:
+    """Rows for which no licence is left, counted over the rows that can go, in the order of the file."""
+    ready = {line: judged for line, judged in sorted(rows.items()) if not judged.problems}
+    needed = Counter(sku for judged in ready.values() for sku in judged.licences)
+    for sku in facts.skus or ():
+        short = needed[sku.id] - max(sku.available, 0)
+        if short > 0:
+            for judged in [judged for judged in ready.values() if sku.id in judged.licences][-short:]:
+                judged.against(
+                    "licences",
+                    f"{sku.name}: this run needs {needed[sku.id]:,}, {max(sku.available, 0):,} free. "
+                    "Buy more, or leave the cell empty to create the user without it",
+                )
+
+
+def _in_words(things: list[str]) -> str:
+    shown = things[:4]
+    more = f" and {len(things) - 4:,} more" if len(things) > 4 else ""
+    return ", ".join(shown) + more

@@ -1,0 +1,72 @@
+"""What one row of a run asks for, as the write that a form would have made: the same checks, the same operation."""
+
+from typing import Any
+
+from partnerportal import grants
+from partnerportal.models import TokenCache
+
+from .. import actions, deleting, first_licences, licensing
+from ..models import OnboardingRow, Operation
+
+Kind = Operation.Kind
+How = dict[str, Any]
+"""What all writes are told alike: in which customer, under which `op_id`, by whom and with whose tokens."""
+
+
+def send(row: OnboardingRow, grant: TokenCache) -> Operation | None:
+    """Send what the row asks for, once, under its `op_id`. None: it is so already, and nothing was sent.
+
+    Raises what the actions raise before anything is sent.
+    """
+    how = {"customer": row.customer, "op_id": row.op_id, "by": row.run.by, "grant": grant, "in_run": True}
+    return SENDERS[Kind(row.run.kind)](row, how)
+
+
+def _create(row: OnboardingRow, how: How) -> Operation:
+    # The check has looked for deleted users of that name.
+    return actions.create_user(
+        fields=row.fields,
+        password=None,
+        force_change=row.force_change,
+        despite_deleted=True,
+        licences=row.licences,
+        **how,
+    )
+
+
+def afterwards(done: Operation, grant: TokenCache) -> str:
+    """Send what waits for an operation that is done: the licences of a new user. Returns how that went, in words."""
+    trouble = first_licences.follow(done, by=done.by, grant=grant, in_run=True)
+    told = first_licences.told(done, trouble)
+    return f"{told.title} {told.body}".strip() if told else ""
+
+
+def _change(row: OnboardingRow, how: How) -> Operation:
+    return actions.change_user(actions.Change(user_id=row.target_id, before=row.before, fields=row.fields), **how)
+
+
+def _delete(row: OnboardingRow, how: How) -> Operation:
+    return deleting.delete_user(row.target_id, row.before, **how)
+
+
+def _restore(row: OnboardingRow, how: How) -> Operation:
+    return deleting.restore_user(row.target_id, row.before, **how)
+
+
+def _licences(row: OnboardingRow, how: How) -> Operation | None:
+    """What the user has now, with those to assign and without those to take away: SKU id -> name in `fields`."""
+    held = licensing.held_by(grants.partner_center(how["grant"]), how["customer"], row.target_id)
+    kept = {sku: name for sku, name in held.items() if sku not in row.fields["remove"]}
+    wanted = kept | row.fields["assign"]
+    if wanted.keys() == held.keys():
+        return None
+    return licensing.change_licences(row.target_id, {**row.before, "licences": held}, wanted=wanted, **how)
+
+
+SENDERS = {
+    Kind.CREATE: _create,
+    Kind.PATCH: _change,
+    Kind.DELETE: _delete,
+    Kind.RESTORE: _restore,
+    Kind.LICENCES: _licences,
+}

@@ -1,0 +1,189 @@
+"""What a person does to a run: start it, pause it, go on, stop it, try again what failed, undo what it created."""
+
+import uuid
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, Q
+
+from partnerportal import clock, grants
+from partnerportal.models import Operator, TokenCache
+
+from .. import kinds
+from ..models import OnboardingRow, OnboardingRun, Operation
+from . import delivery
+from . import run as engine
+
+State = OnboardingRun.State
+RowState = OnboardingRow.State
+
+TAKEN = "Another run that is under way creates a user with this name."
+AGAIN = (RowState.REFUSED, RowState.DENIED, RowState.STOPPED)  # nothing was done, surely
+
+
+class NotYours(Exception):
+    """Only whoever started a run may go on with it: it runs with their tokens."""
+
+
+def start(run: OnboardingRun, *, by: Operator, grant: TokenCache, goes_on: bool = False) -> bool:
+    """Start a run that was checked. Rows with problems are not sent. False: it was started, or thrown away, before.
+
+    The caller has seen to it that the sign-in is at most 15 minutes old.
+    """
+    _must_be_own(run, by)
+    now = clock.now()
+    with transaction.atomic():
+        values = {"started_at": now, "reason": "", "let_it_finish": goes_on}
+        if not run.move(to=State.RUNNING, before=(State.CHECKED,), **values):
+            return False
+        _give_tokens(run, grant, goes_on=goes_on)
+        rows = OnboardingRow.objects.filter(run=run, state=RowState.DRAFT)
+        for row in rows.exclude(problems=[]):
+            detail = " ".join(problem["sentence"] for problem in row.problems)
+            rows.filter(pk=row.pk).update(state=RowState.STOPPED, detail=f"Not sent. {detail}", decided_at=now)
+        rows.filter(_taken()).update(state=RowState.CONFLICT, detail=TAKEN, decided_at=now)
+        _queue(rows)
+        delivery.note(run, "run started", f"{run.rows.filter(state=RowState.QUEUED).count():,} rows", by=by)
+    return True
+
+
+def _taken() -> Q:
+    """Rows whose user name another open row creates, or an earlier one of the same run."""
+    same = OnboardingRow.objects.filter(tenant_id=OuterRef("tenant_id"), creates=OuterRef("creates"))
+    open_elsewhere = same.filter(state__in=(*OnboardingRow.OPEN, RowState.UNKNOWN))
+    earlier = same.filter(run=OuterRef("run"), state=RowState.DRAFT, line__lt=OuterRef("line"))
+    return ~Q(creates="") & (Q(Exists(open_elsewhere)) | Q(Exists(earlier)))
+
+
+def _queue(rows: Any) -> None:
+    """All at once; one by one where another run has just taken a name."""
+    queued = {"state": RowState.QUEUED, "detail": ""}
+    try:
+        with transaction.atomic():
+            rows.update(**queued)
+    except IntegrityError:
+        for row in rows:
+            try:
+                with transaction.atomic():
+                    rows.filter(pk=row.pk).update(**queued)
+            except IntegrityError:
+                rows.filter(pk=row.pk).update(state=RowState.CONFLICT, detail=TAKEN, decided_at=clock.now())
+
+
+def _give_tokens(run: OnboardingRun, grant: TokenCache, *, goes_on: bool) -> None:
+    TokenCache.objects.filter(job=run.key).delete()
+    run.grant = grants.save_for_job(run.key, grant, goes_on=goes_on)
+    run.save(update_fields=["grant"])
+
+
+def needs_sign_in(run: OnboardingRun) -> bool:
+    """Whether the run has no tokens to go on with, so that somebody has to sign in before."""
+    grant = run.grant
+    lasts = grant is not None and grant.ends_at is not None and grant.ends_at > clock.now()
+    return run.state == State.WAITING or not lasts
+
+
+def pause(run: OnboardingRun, *, by: Operator) -> bool:
+    """No row is begun any more; what is under way comes to its end. False: it did not run."""
+    with transaction.atomic():
+        paused = run.move(to=State.PAUSED, before=(State.RUNNING,), reason=f"Paused by {by.name}.")
+        if paused:
+            delivery.note(run, "run paused", by=by)
+    return paused
+
+
+def resume(run: OnboardingRun, *, by: Operator, grant: TokenCache) -> bool:
+    """Go on; with fresh tokens where those of before are gone. False: it was not paused. Raises `NotYours`."""
+    _must_be_own(run, by)
+    afresh = needs_sign_in(run)
+    with transaction.atomic():
+        if not run.move(to=State.RUNNING, before=OnboardingRun.HALTED, reason=""):
+            return False
+        if afresh:
+            _give_tokens(run, grant, goes_on=run.let_it_finish)
+        delivery.note(run, "run resumed", by=by)
+    return True
+
+
+def stop(run: OnboardingRun, *, by: Operator) -> bool:
+    """Nothing more is sent, and what was done stays. What is under way is still found out. False: it was over."""
+    with transaction.atomic():
+        if not run.move(
+            to=State.STOPPING, before=(State.RUNNING, *OnboardingRun.HALTED), reason=f"Stopped by {by.name}."
+        ):
+            return False
+        engine.end_unsent(RowState.STOPPED, engine.STOPPED, run=run)
+        delivery.note(run, "run stopped", by=by)
+    delivery.finish(run)
+    return True
+
+
+def try_again(run: OnboardingRun, *, by: Operator, grant: TokenCache) -> int:
+    """Open the rows that failed once more, and the run with them. Returns how many. Raises `NotYours`.
+
+    What was refused goes as a new request; what nobody knows is looked up first, under its old id.
+    """
+    _must_be_own(run, by)
+    count, afresh = 0, needs_sign_in(run)
+    with transaction.atomic():
+        if not run.move(
+            to=State.RUNNING, before=(*OnboardingRun.OVER, State.RUNNING, *OnboardingRun.HALTED), reason=""
+        ):
+            return 0
+        if afresh:
+            _give_tokens(run, grant, goes_on=run.let_it_finish)
+        opened = {"detail": "", "code": "", "correlation_id": "", "tries": 0, "not_before": None, "decided_at": None}
+        opened |= {"held": False, "nudged": False}
+        for row in run.rows.filter(state__in=AGAIN, problems=[]):
+            anew = {"state": RowState.QUEUED, "op_id": uuid.uuid4(), "operation": None, **opened}
+            count += _reopen(row, anew)
+        for row in run.rows.filter(state=RowState.UNKNOWN):
+            count += _reopen(row, {"state": RowState.SENT, **opened})
+        delivery.note(run, "run tried again", f"{count:,} rows", by=by)
+    delivery.finish(run)
+    return count
+
+
+def _reopen(row: OnboardingRow, values: dict[str, Any]) -> int:
+    try:
+        with transaction.atomic():
+            return OnboardingRow.objects.filter(pk=row.pk, fence=row.fence).update(fence=row.fence + 1, **values)
+    except IntegrityError:  # another run creates a user of that name by now
+        return 0
+
+
+def undo(run: OnboardingRun, *, by: Operator) -> OnboardingRun:
+    """A new run, not started, that deletes just the users that this one has created. The same one if there is one."""
+    _must_be_own(run, by)
+    known = run.followers.filter(kind=Operation.Kind.DELETE, state__in=OnboardingRun.BEFORE).first()
+    if known:
+        return known
+    with transaction.atomic():
+        undoing = OnboardingRun.objects.create(
+            by=by, kind=Operation.Kind.DELETE, title=f"Undo {run.title}"[:200], origin=run, state=State.CHECKED
+        )
+        created = run.rows.filter(state=RowState.DONE).exclude(target_id="").select_related("operation")
+        OnboardingRow.objects.bulk_create(
+            OnboardingRow(
+                run=undoing,
+                line=row.line,
+                customer_id=row.customer_id,
+                tenant_id=row.tenant_id,
+                target_id=row.target_id,
+                target_name=row.target_name,
+                user_name=row.user_name,
+                fields={"state": kinds.DELETED},
+                before=_as_created(row),
+            )
+            for row in created
+        )
+    return undoing
+
+
+def _as_created(row: OnboardingRow) -> dict[str, str]:
+    return {name: str(row.fields.get(name, "")) for name in kinds.EDITABLE}
+
+
+def _must_be_own(run: OnboardingRun, by: Operator) -> None:
+    if run.by_id != by.pk:
+        raise NotYours

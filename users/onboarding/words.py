@@ -1,0 +1,106 @@
+"""What a run, its rows and its counts are called on pages and in files."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, Q
+
+from partnerportal import clock
+
+from ..models import OnboardingRow, OnboardingRun, Operation
+
+State = OnboardingRow.State
+Kind = Operation.Kind
+
+DONE = {
+    Kind.CREATE: "Created",
+    Kind.PATCH: "Changed",
+    Kind.LICENCES: "Changed",
+    Kind.DELETE: "Deleted",
+    Kind.RESTORE: "Restored",
+}
+VERBS = {
+    Kind.CREATE: "Create",
+    Kind.PATCH: "Change",
+    Kind.LICENCES: "Change",
+    Kind.DELETE: "Delete",
+    Kind.RESTORE: "Restore",
+}
+
+
+@dataclass(frozen=True)
+class Word:
+    """A state in a word, with the colour and the shape that say the same. Normal values have neither."""
+
+    text: str
+    kind: str = ""
+    icon: str = ""
+
+
+def of_row(row: OnboardingRow, kind: str, now: datetime) -> Word:
+    """How a row of a run of this kind stands."""
+    if row.state in row.OPEN and row.not_before and row.not_before > now:
+        return Word("Waiting", "warn", "clock")
+    match row.state:
+        case State.DONE:
+            return Word(DONE[Kind(kind)], "ok", "check")
+        case State.CONFLICT:
+            return Word("Already there" if kind == Kind.CREATE else "Not as checked", "warn", "skip")
+        case State.REFUSED:
+            return Word("Failed", "bad", "stop")
+        case State.DENIED:
+            return Word("No right", "bad", "lock")
+        case State.UNKNOWN:
+            return Word("Unknown", "warn", "alert")
+        case State.STOPPED:
+            return Word("Not sent", "", "pause")
+        case State.SENT:
+            return Word("Being sent", "info", "refresh")
+    return Word(State(row.state).label)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A count that is a filter."""
+
+    key: str
+    words: str
+    which: Q
+    icon: str = ""
+    always: bool = False
+
+
+def tiles(kind: str, now: datetime) -> list[Tile]:
+    """Every row is in just one of them, but for the first, which has them all."""
+    waits = Q(state__in=OnboardingRow.OPEN, not_before__gt=now)
+    return [
+        Tile("", "All rows", Q(), always=True),
+        Tile("done", DONE[Kind(kind)], Q(state=State.DONE), "check", always=True),
+        Tile("there", "Already there" if kind == Kind.CREATE else "Not as checked", Q(state=State.CONFLICT), "skip"),
+        Tile("failed", "Failed", Q(state=State.REFUSED), "stop", always=True),
+        Tile("denied", "No right", Q(state=State.DENIED), "lock"),
+        Tile("unknown", "Unknown", Q(state=State.UNKNOWN), "alert"),
+        Tile("stopped", "Not sent", Q(state=State.STOPPED), "pause"),
+        Tile("waiting", "Waiting", waits, "clock"),
+        Tile("queued", "Queued", Q(state__in=(State.DRAFT, *OnboardingRow.OPEN)) & ~waits, "refresh"),
+    ]
+
+
+def counted(run: OnboardingRun) -> dict[str, int]:
+    """Key of a tile -> its rows."""
+    found = tiles(run.kind, clock.now())
+    counts = {tile.key or "all": Count("pk", filter=tile.which) if tile.key else Count("pk") for tile in found}
+    return dict(OnboardingRow.objects.filter(run=run).aggregate(**counts))
+
+
+def time_left(run: OnboardingRun, done: int, left: int) -> str:
+    """About how long it still takes, once ten rows tell; "" before, and when there is nothing to tell."""
+    if run.started_at is None or done < 10 or not left:
+        return ""
+    seconds = (clock.now() - run.started_at).total_seconds() / done * left
+    if seconds < 60:
+        return "Less than a minute left"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"About {minutes} minute{'s' if minutes > 1 else ''} left"
+    return f"About {minutes // 60} h {minutes % 60} min left"
