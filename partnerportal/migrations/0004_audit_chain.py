@@ -10,17 +10,17 @@ def chain_all(apps, schema_editor):
     event_model = apps.get_model("partnerportal", "AuditEvent")
     head, changes = chain.Head(0, chain.FIRST), []
     for event in event_model.objects.order_by("id").iterator(chunk_size=ROWS):
-        following = chain.Head(head.count + 1, chain.joined(head.hash, head.count + 1, chain.digest(event)))
-        changes.append((following.count, head.hash, following.hash, event.pk))
+        following = chain.Head(head.seq + 1, chain.joined(head.hash, head.seq + 1, chain.digest(event)))
+        changes.append((following.seq, head.hash, following.hash, event.pk))
         head = following
         if len(changes) == ROWS:
             write(schema_editor, changes)
             changes = []
     write(schema_editor, changes)
-    if head.count:
-        previous = event_model.objects.values_list("previous", flat=True).get(seq=head.count)
+    if head.seq:
+        previous = event_model.objects.values_list("previous", flat=True).get(seq=head.seq)
         apps.get_model("partnerportal", "AuditHead").objects.create(
-            count=head.count, previous=previous, hash=head.hash
+            count=head.seq, previous=previous, hash=head.hash
         )
 
 
