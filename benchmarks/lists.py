@@ -164,7 +164,7 @@ def measure(count: int, *, rounds: int = ROUNDS, rivals: bool = True) -> dict[st
     fill(count)
     found: dict[str, Any] = {"customers": count, "database": connection.vendor, "pages": {}}
     asked = pages(count)
-    works = {"floor": _floor_page()} | {name: get(f"/customers/?size=50&{asked[name][0]}") for name in asked}
+    works = {"floor": floor_page()} | {name: get(f"/customers/?size=50&{asked[name][0]}") for name in asked}
     figures = in_turn(works, rounds)
     cold = in_turn({name: _cold(work) for name, work in works.items() if name != "floor"}, max(3, rounds // 5))
     found["floor"] = figures["floor"]
@@ -180,7 +180,7 @@ def measure(count: int, *, rounds: int = ROUNDS, rivals: bool = True) -> dict[st
     return found
 
 
-def _floor_page() -> Callable[[], object]:
+def floor_page() -> Callable[[], object]:
     """The first page with `paging.find` replaced by the least that it can be."""
     least = floor()
     with mock.patch.object(paging, "find", least):

@@ -8,6 +8,9 @@ Every answer of the pretend cloud takes 150 ms longer. In each round one after t
   page has been read for 0.3 seconds; who presses Next while it is under way waits for it, and is not measured here;
 - *back*: the first page again, as the browser's Back asks for it.
 
+Then a customer with 10,000 users: *large call* and *large page* as above, and the search in their index, whole pages
+with *many* hits (the first 100 are shown), *few* and *no*, against the *floor* of the list (`benchmarks.lists`).
+
 Prints a line of JSON. `BENCH_SHORT=1` only shows that it works.
 """
 
@@ -16,9 +19,12 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 
@@ -30,16 +36,22 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.urls import reverse
 
+from benchmarks import lists
 from benchmarks.cloud import cloud, signed_in, slow
 from benchmarks.figures import Figure, summary, timed
 from customers import access, sync
+from customers.models import Customer
 from partnerportal import grants
 from partnerportal.models import TokenCache
 from partnerportal.sandbox.seed import GROUP_IDS, SPECIAL
 from tests.conftest import Browser
+from users import index
+from users.models import IndexedUser
 
 ROUNDS = 3 if os.environ.get("BENCH_SHORT") == "1" else 100
 TENANT = SPECIAL["medium"]  # 1,185 users, 25 a page
+LARGE = SPECIAL["big"]  # 10,000
+MOST = 2  # times the floor of the list that a search may take
 
 
 def main() -> None:
@@ -52,9 +64,11 @@ def main() -> None:
         browser, grant = signed_in("admin")
         graph = grants.graph(grant)
         access.remember_names(graph.group_names(GROUP_IDS.values()))  # as the snapshot brings them
-        browser.get(reverse("users", args=[TENANT]))  # reads the customer by id, which is done once a day
+        for tenant in (TENANT, LARGE):
+            browser.get(reverse("users", args=[tenant]))  # reads the customer by id, which is done once a day
+        searches = indexed(browser, grant)
         slow("graph", "partnercenter")
-        rounds = [one_round(browser, grant) for _ in range(ROUNDS)]
+        rounds = [one_round(browser, grant) | {each: timed(searches[each]) for each in searches} for _ in range(ROUNDS)]
     found = {step: summary([times[step] for times in rounds]) for step in rounds[0]}
     print(json.dumps({"steps": found, "figures": [asdict(figure) for figure in figures(found)]}))
 
@@ -76,6 +90,24 @@ def one_round(browser: Browser, grant: TokenCache) -> dict[str, float]:
         "next": following.took,
         "back": back.took,
     }
+
+
+def indexed(browser: Browser, grant: TokenCache) -> dict[str, Callable[[], object]]:
+    """What is measured at the large customer, once its users have been read for the search."""
+    row, _ = index.request_walk(Customer.objects.get(tenant_id=LARGE), by=grant.operator, grant=grant)
+    index.carry_out(row.pk)
+    name, *others = IndexedUser.objects.filter(walk=row.fence + 1).values_list("display_name", flat=True)
+    assert len(others) > 9_000, "the users were not read"
+    client = grants.partner_center(grant)
+    page, search = reverse("users", args=[LARGE]), reverse("users-search", args=[LARGE])
+    works: dict[str, Callable[[], object]] = {
+        "large call": lambda: client.users(LARGE, size=25, descending=False, deleted=False),
+        "large page": partial(Step, browser, page),
+        "floor": lists.floor_page(),
+    }
+    for hits, text in (("many", "an"), ("few", name), ("no", "zzyzx")):
+        works[f"search, {hits}"] = partial(Step, browser, f"{search}?{urlencode({'q': text})}")
+    return works
 
 
 def forget_rights(grant: TokenCache) -> None:
@@ -107,12 +139,19 @@ class Step:
 
 
 def figures(found: dict[str, list[float]]) -> list[Figure]:
-    call = found["call"][0]
+    call, floor = found["call"][0], found["floor"][0]
     return [
         Figure("first page, rights warm; of one upstream call", found["rights warm"][0] / call, 1.1),
         Figure("first page, rights cold; of one upstream call", found["rights cold"][0] / call, 2.4),
         Figure("Next, asked for ahead after 0.3 s of reading", found["next"][0], 15, "ms"),
         Figure("Back", found["back"][0], 15, "ms"),
+        Figure(
+            "first page of 10,000 users; of one upstream call", found["large page"][0] / found["large call"][0], 1.1
+        ),
+        *(
+            Figure(f"search among 10,000, {hits} hits; of the list's floor", found[f"search, {hits}"][0] / floor, MOST)
+            for hits in ("many", "few", "no")
+        ),
     ]
 
 

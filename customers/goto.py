@@ -1,7 +1,8 @@
 """What "Go to customer" finds: customers by anything that people paste, audit entries by a request's id, and users
 where somebody has them searched (`OTHERS`).
 
-Reads our own tables alone, and few rows of them: it answers while somebody types.
+Reads our own tables alone, and few rows of them: it answers while somebody types. Only what `OTHERS` find may have
+to be asked of Microsoft first, for some seconds at most.
 """
 
 import re
@@ -14,7 +15,7 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from partnerportal import audit
-from partnerportal.models import AuditEvent, Operator
+from partnerportal.models import AuditEvent, Operator, TokenCache
 
 from . import countries, favourites, standing
 from .merge import TENANT_ID
@@ -42,15 +43,19 @@ class Hit:
 @dataclass(frozen=True)
 class Group:
     label: str
-    hits: list[Hit]
+    hits: list[Hit]  # empty only where something is not shown
+    not_shown: tuple[str, ...] = ()  # the customers of which there is more that could not be shown just now
 
 
 OTHERS: list[Callable[..., Group | None]] = []
-"""What the apps above this one find: asked with the text and `by=`. Each app adds its own when it is ready."""
+"""What the apps above this one find: asked with the text, `by=` and `grant=`. Each app adds its own when ready."""
 
 
-def find(text: str, *, by: Operator) -> list[Group]:
-    """The options for what was typed; without a text what is at hand. Groups are never empty."""
+def find(text: str, *, by: Operator, grant: TokenCache | None = None) -> list[Group]:
+    """The options for what was typed; without a text what is at hand.
+
+    With the `grant` of this person, what has to be asked of Microsoft in their name is found too.
+    """
     text = " ".join(text.replace("\x00", " ").split())[:200]
     if not text:
         recent, liked = favourites.at_hand(by, recent=RECENT, most=MOST)
@@ -65,8 +70,8 @@ def find(text: str, *, by: Operator) -> list[Group]:
         for label, customers in groups
         if customers
     ]
-    if text:
-        made += [group for look in OTHERS if (group := look(text, by=by))]
+    if text and grant:
+        made += [group for look in OTHERS if (group := look(text, by=by, grant=grant))]
     return made or [Group("Audit trail", entries) for entries in [_entries(text, by=by)] if entries]
 
 

@@ -21,7 +21,7 @@ WORDS = {"edit": "Edit users", "view": "View only", "none": "None"}
 """Value in URLs -> what the column says."""
 LEVELS = {GdapGrant.Level.EDIT.value: "edit", GdapGrant.Level.VIEW.value: "view", 0: "none"}
 REMEMBERED = 60  # seconds that a count may be older than the list
-PROOF_FOR = timedelta(hours=1)  # so old may be what proves a right, where nobody asks Microsoft once more
+PROOF_FOR = timedelta(hours=1)  # so old may be what lets somebody find, where Microsoft is asked before they see
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def without_access(operator: Operator, generation: int, total: int, *, may_count
 
 
 def reading_users(operator: Operator) -> QuerySet[GdapGrant]:
-    """The grants by which this person may see users, to be joined with what only such people may find.
+    """The grants by which this person may see users, to be joined with what only such people may find. No more than a
+    sieve: whoever shows a name asks `access.py` first.
 
     Level "view" and no other: who is a Directory Writer alone edits users and may not list them. Nobody has any while
     their groups or the snapshot are too old to prove it.

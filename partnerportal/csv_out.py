@@ -46,5 +46,6 @@ def lines(header: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[s
 def download(subject: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
     """The answer that the browser saves as `customers-2026-11-22T1304Z.csv`, sent as it is made."""
     response = StreamingHttpResponse(lines(header, rows), content_type="text/csv; charset=utf-8")
+    subject = re.sub(r"[^A-Za-z0-9.-]", "_", subject)  # a domain is what another directory says
     response["Content-Disposition"] = f'attachment; filename="{subject}-{clock.now():%Y-%m-%dT%H%MZ}.csv"'
     return response

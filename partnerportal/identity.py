@@ -47,6 +47,7 @@ class Claims:
     email: str
     roles: tuple[str, ...]  # those of the portal
     issued_at: datetime
+    proved_at: datetime | None = None  # `auth_time`: when they told Entra who they are; None where it does not say
 
 
 def verify(token: str, *, nonce: str | None) -> Claims:
@@ -119,6 +120,7 @@ def _claims(said: dict[str, Any]) -> Claims:
         email=email,
         roles=tuple(role for role in ROLES if isinstance(roles, list) and role in roles),
         issued_at=datetime.fromtimestamp(_seconds(said["iat"]), UTC),
+        proved_at=datetime.fromtimestamp(_seconds(said["auth_time"]), UTC) if "auth_time" in said else None,
     )
 
 

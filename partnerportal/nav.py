@@ -54,6 +54,7 @@ def chrome(request: HttpRequest) -> dict[str, Any]:
     likes = Preferences.of(operator) if operator else Preferences(theme=_theme_at_the_door(request))
     return {
         "operator": operator,
+        "hands_over": operator is not None and may(operator, Permission.WRITE_USERS),
         "nav": _items(request, operator) if operator else [],
         "freshness": _freshness if operator else [],  # asked for only where the rail is drawn
         "gdap_ends_soon": _gdap_ends_soon if operator else 0,  # likewise, beside its item

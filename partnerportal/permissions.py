@@ -28,6 +28,7 @@ class Permission(StrEnum):
     AUDIT_OWN = "see your own audit entries"
     AUDIT_ALL = "see the whole audit trail"
     SET_DEFAULTS = "change the templates of all customers"
+    ALL_LINKS = "see and revoke the hand-over links of others"
     ASK_FOR_OTHERS = "see what somebody else may do"
 
 
@@ -39,6 +40,7 @@ _ADMIN = _OPERATOR | {
     Permission.AUDIT_ALL,
     Permission.ASK_FOR_OTHERS,
     Permission.SET_DEFAULTS,
+    Permission.ALL_LINKS,
 }
 
 ROLES: dict[str, set[Permission]] = {

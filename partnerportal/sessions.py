@@ -1,7 +1,8 @@
 """How long somebody stays signed in, and what ends it.
 
 The session holds the id of a `TokenCache` row and four facts: since when, last seen, last
-proved, and the mode. No token, no claim, no password. The row is the sign-in: where it is gone, nobody is signed in.
+proved (or why not), and the mode. No token, no claim, no password. The row is the sign-in: where it is gone, nobody is
+signed in.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,8 @@ from partnerportal.models import Operator, TokenCache, new_session_salt
 GRANT = "grant"
 SIGNED_IN_AT = "signed_in_at"
 SEEN_AT = "seen_at"
-PROVED_AT = "proved_at"  # when Microsoft was told to ask who this is, whatever it knew
+PROVED_AT = "proved_at"  # when the person told Microsoft who they are, because we asked for that; 0 = never
+UNPROVED = "unproved"  # one of `UNPROVED_WORDS`, when we asked for that and got none
 MODE = "mode"
 CHALLENGE = "challenge"
 
@@ -28,6 +30,12 @@ JUST_NOW = timedelta(seconds=60)
 SEEN_EVERY = timedelta(seconds=30)  # a session is not written anew for every click
 SKEW = timedelta(seconds=120)
 PROOF_HOLDS = timedelta(minutes=15)
+UNPROVED_WORDS = {
+    "silent": "Microsoft let you in without asking who you are, so that sign-in proves nothing. Sign in again, and "
+    "give your password or your key there.",
+    "untold": "Microsoft did not say when you last gave your password or your key, so that sign-in proves nothing. "
+    "Whoever runs Partner Desk has to add the optional claim auth_time to its app registration.",
+}
 
 
 def mode() -> str:
@@ -35,17 +43,27 @@ def mode() -> str:
     return "sandbox" if settings.SANDBOX else "production"
 
 
-def start(request: HttpRequest, operator: Operator, grant: TokenCache, *, proved: bool = False) -> None:
+def start(
+    request: HttpRequest,
+    operator: Operator,
+    grant: TokenCache,
+    *,
+    proved_at: datetime | None = None,
+    unproved: str = "",
+) -> None:
     """Sign `operator` in with a fresh session key. Their oldest sessions end when there are too many.
 
-    `proved`: this sign-in was asked for with prompt=login, so that nobody came in by an open browser alone.
+    `proved_at`: when they told Microsoft who they are, in a sign-in that was to prove it; `unproved`: why it did not.
     """
     replaced = request.session.get(GRANT)
     auth.login(request, operator)
     request.session.set_expiry(None)
     now = clock.now().timestamp()
     request.session.update({GRANT: str(grant.pk), SIGNED_IN_AT: now, SEEN_AT: now, MODE: mode()})
-    request.session[PROVED_AT] = now if proved else 0
+    request.session[PROVED_AT] = proved_at.timestamp() if proved_at else 0
+    request.session.pop(UNPROVED, None)
+    if unproved:
+        request.session[UNPROVED] = unproved
     copies = TokenCache.objects.filter(operator=operator, goes_on=False).exclude(job=None)
     copies.filter(Q(belongs_to=None) | Q(belongs_to=replaced)).update(belongs_to=grant)  # jobs go on with this one
     if replaced:
@@ -155,6 +173,11 @@ def proved_lately(request: HttpRequest) -> bool:
     """Whether the person has told Microsoft who they are within the last 15 minutes, not only clicked through."""
     since = clock.now() - datetime.fromtimestamp(request.session.get(PROVED_AT, 0), UTC)
     return -SKEW <= since <= PROOF_HOLDS
+
+
+def why_unproved(request: HttpRequest) -> str:
+    """Why the last sign-in, though it was to prove something, did not; "" when it was not asked to, or did."""
+    return UNPROVED_WORDS.get(request.session.get(UNPROVED, ""), "")
 
 
 def remember_challenge(request: HttpRequest, *, claims: str) -> None:

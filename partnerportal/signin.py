@@ -88,9 +88,10 @@ def begin(request: HttpRequest) -> HttpResponse:
     if again_at := rates.start_sign_in(request):
         return _too_many(request, again_at)
     challenge = sessions.take_challenge(request)
+    claims = tokens.SAY_WHEN if challenge == "" else challenge
     try:
         flow = TokenClient().start_flow(
-            _our(reverse("signin-callback")), tokens.GRAPH_SCOPES, prompt=_prompt(request, challenge), claims=challenge
+            _our(reverse("signin-callback")), tokens.GRAPH_SCOPES, prompt=_prompt(request, challenge), claims=claims
         )
     except UpstreamError as error:
         logger.warning("a sign-in could not be started: %s", error)
@@ -149,20 +150,24 @@ def _remember(request: HttpRequest, flow: dict[str, Any], next_page: str) -> Non
 
 
 @sensitive_variables("state", "flow")
-def _take(request: HttpRequest, state: str) -> tuple[dict[str, Any], str] | None:
-    """The flow of this state and where it leads; None when it is unknown here, used, or too old. Used up at once."""
+def _take(request: HttpRequest, state: str) -> tuple[dict[str, Any], str, datetime] | None:
+    """The flow of this state, where it leads and when it began; None when it is unknown here, used, or too old.
+
+    Used up at once.
+    """
     kept = request.session.get(FLOWS, {}).pop(_key(state), None)
     if kept is None:
         return None
     request.session.modified = True
     request.session.save()
-    if abs(clock.now() - datetime.fromtimestamp(kept["at"], UTC)) > FLOW_LIVES:
+    began = datetime.fromtimestamp(kept["at"], UTC)
+    if abs(clock.now() - began) > FLOW_LIVES:
         return None
     try:
         flow = json.loads(vault.open("flow", _key(state), kept["sealed"].encode()))
     except vault.VaultError:
         return None
-    return flow["flow"], flow["next"]
+    return flow["flow"], flow["next"], began
 
 
 def _key(state: str) -> str:
@@ -177,7 +182,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     taken = _take(request, request.GET.get("state", ""))
     if taken is None:
         return _failed(request, "expired")
-    flow, next_page = taken
+    flow, next_page, began = taken
     client = TokenClient()
     try:
         result = client.finish_flow(flow, request.GET.dict())
@@ -198,14 +203,27 @@ def callback(request: HttpRequest) -> HttpResponse:
     if not claims.roles:
         _note_refusal(claims, "norole")
         return _failed(request, "norole")
-    asked_anew = "login" in parse_qs(urlsplit(flow["auth_uri"]).query).get("prompt", [])
-    return _let_in(request, claims, client.state, next_page, proved=asked_anew)
+    return _let_in(request, claims, client.state, next_page, _proof(flow, claims, began))
+
+
+def _proof(flow: dict[str, Any], claims: Claims, began: datetime) -> dict[str, Any]:
+    """What a sign-in that was to prove who this is has proved, for `sessions.start`.
+
+    The address with `prompt=login` goes through the browser, where anybody may take that out. So it is the signed
+    `auth_time` that counts: they told Entra who they are after we had asked. Without one there is no proof.
+    """
+    if "login" not in parse_qs(urlsplit(flow["auth_uri"]).query).get("prompt", []):
+        return {}
+    if claims.proved_at is None:
+        logger.warning("Entra gave no auth_time: the app registration needs it as an optional claim of ID tokens")
+        return {"unproved": "untold"}
+    return {"proved_at": claims.proved_at} if claims.proved_at >= began - sessions.SKEW else {"unproved": "silent"}
 
 
 @sensitive_variables("state")
-def _let_in(request: HttpRequest, claims: Claims, state: str, next_page: str, *, proved: bool) -> HttpResponse:
+def _let_in(request: HttpRequest, claims: Claims, state: str, next_page: str, proof: dict[str, Any]) -> HttpResponse:
     operator = operator_of(claims)
-    sessions.start(request, operator, grants.save_new(operator, state), proved=proved)
+    sessions.start(request, operator, grants.save_new(operator, state), **proof)
     audit.note(SIGN_IN, audit.Result(outcome=AuditEvent.Outcome.DONE), by=operator)
     return _see_other(next_page)
 

@@ -23,8 +23,11 @@ from scripts.throwaway import running_portal, signed_in_cookies
 
 DESK = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
+SHORT = {"width": 1120, "height": 620}  # for pages with little on them
 CUSTOMERS = "/customers/?page=2"  # the first page shows the names that are meant to break things
 CUSTOMER = f"/customers/{seed.SPECIAL['medium']}/users/"
+CONTOSO = f"/customers/{seed.SPECIAL['contoso']}"
+ADELE = f"{CONTOSO}/users/{seed.SPECIAL_USERS['plain']}/"
 READ_ONLY = f"/customers/{seed.SPECIAL['readonly']}/users/"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--lang=en-GB")  # fmt: skip
@@ -39,11 +42,12 @@ class Camera:
 
     @contextmanager
     def browser_of(self, persona: str, **options: Any) -> Iterator[Page]:
+        """Somebody who is signed in; "" is nobody."""
         options = {"viewport": DESK, "locale": "en-GB", "color_scheme": "light", "reduced_motion": "reduce", **options}
         context = self.browser.new_context(base_url=self.url, **options)
-        if persona not in self._cookies:  # one sign-in each, as the audit trail will show
+        if persona and persona not in self._cookies:  # one sign-in each, as the audit trail will show
             self._cookies[persona] = signed_in_cookies(self.url, persona)
-        context.add_cookies(self._cookies[persona])
+        context.add_cookies(self._cookies.get(persona, []))
         try:
             yield context.new_page()
         finally:
@@ -79,6 +83,8 @@ def main() -> None:
         gdap_is_read(camera)
         lists(camera)
         forms(camera)
+        one_user(camera)
+        found_users(camera)
         customers(camera)
         browser.close()
 
@@ -151,6 +157,63 @@ def forms(camera: Camera) -> None:
     with camera.browser_of("admin") as page:
         page.goto("/audit/")
         camera.take(page, "audit")
+
+
+def one_user(camera: Camera) -> None:
+    """A password that is handed over, templates, and what is done to a user, with the way back."""
+    with camera.browser_of("admin", viewport=SHORT) as page:
+        page.goto(f"{CONTOSO}/users/new/")
+        fill(page, {"First name": "Zoë", "Last name": "van den Berg"})
+        page.get_by_role("button", name="Create user").click()
+        page.get_by_label("Passphrase").fill("blue whale")
+        page.get_by_role("button", name="Make a one-time link").click()
+        link = page.get_by_role("textbox", name="One-time link").input_value()
+        with camera.browser_of("", viewport=SHORT) as stranger:
+            stranger.goto(link)
+            camera.take(stranger, "handover")
+
+        page.goto(f"{CONTOSO}/templates/new/")
+        fill(page, {"Name of the template": "Sales, London"})
+        for rule, mode, value in (("User name", "default", 2), ("Usage location", "locked", 1)):
+            page.get_by_label(rule, exact=True).select_option(mode)
+            page.get_by_label(f"{rule}: value").select_option(index=value)
+        page.get_by_role("button", name="Save template").click()
+        page.get_by_role("rowheader", name="Sales, London").wait_for()
+        camera.take(page, "templates")
+
+        page.goto(f"{ADELE}edit/")
+        fill(page, {"Last name": "Vance-Moss"})
+        page.get_by_role("button", name="Check before saving").click()
+        page.get_by_role("button", name="Save 1 change").click()
+        page.get_by_role("heading", name="was changed").wait_for()
+        page.goto(f"{ADELE}history/")
+        camera.take(page, "history")
+
+        page.goto(f"{ADELE}licences/")
+        page.get_by_role("checkbox").first.click()
+        page.get_by_role("button", name="Check before saving").click()
+        page.get_by_role("heading", name="Check before saving").wait_for()
+        camera.take(page, "licences")
+        page.goto(f"{ADELE}delete/")
+        camera.take(page, "user-delete")
+
+
+def found_users(camera: Camera) -> None:
+    """Users of all customers whose users were read for the search, in "Go to customer"."""
+    with camera.browser_of("admin", viewport=SHORT) as page:
+        for customer in (f"{CONTOSO}/users/", CUSTOMER):
+            page.goto(f"{customer}search/")
+            page.get_by_role("button", name="Search all users of this customer").click()
+            for _ in range(120):
+                if page.get_by_text("is the truth").count() and not page.get_by_text("are being read").count():
+                    break
+                page.wait_for_timeout(500)
+                page.goto(f"{customer}search/")
+        page.goto(CUSTOMERS)
+        page.keyboard.press("Control+k")
+        page.keyboard.type("mar")
+        page.get_by_role("group", name="Users").wait_for()
+        camera.take(page, "users-everywhere")
 
 
 def customers(camera: Camera) -> None:

@@ -75,8 +75,8 @@ class Cloud:
         self.running.faults.clear()
 
     def journal(self, service: str = "", method: str = "") -> list[dict[str, Any]]:
-        """What was asked since the test began, oldest first."""
-        found = requests.get(f"{self.url}/_sandbox/journal", timeout=5).json()
+        """What was asked since the test began, oldest first, as `GET /_sandbox/journal` tells it."""
+        found = self.running.journal.after(0)
         return [line for line in found if service in ("", line["service"]) and method in ("", line["method"])]
 
     def persona(self, key: str) -> Persona:
@@ -159,19 +159,24 @@ class Browser(Client):
 
     def __init__(self, **defaults: Any) -> None:
         super().__init__(HTTP_HOST=urlsplit(settings.PUBLIC_URL).netloc, **defaults)
+        self.entra = requests.Session()  # the cookies of Entra's own pages
 
-    def at_entra(self, persona: str, *, mfa: bool = False, next_page: str = "") -> str:
-        """Start a sign-in, choose a persona on Entra's page; the callback's path with its query."""
+    def at_entra(self, persona: str, *, mfa: bool = False, next_page: str = "", without: str = "") -> str:
+        """Start a sign-in, choose a persona on Entra's page; the callback's path with its query.
+
+        `without`: a parameter that somebody takes out of the address of Entra's page.
+        """
         started = self.get("/signin/", {"next": next_page} if next_page else {})
         assert started.status_code == 302, started
         fields = {"cancel": "1"} if persona == "cancel" else {"persona": persona, **({"mfa": "1"} if mfa else {})}
-        chosen = requests.post(started["Location"], data=fields, allow_redirects=False, timeout=10)
+        page = re.sub(f"&{without}=[^&]*", "", started["Location"]) if without else started["Location"]
+        chosen = self.entra.post(page, data=fields, allow_redirects=False, timeout=10)
         back = urlsplit(chosen.headers["Location"])
         return f"{back.path}?{back.query}"
 
-    def sign_in(self, persona: str, *, mfa: bool = False, next_page: str = "") -> HttpResponse:
-        """The answer of the callback."""
-        answer: Any = self.get(self.at_entra(persona, mfa=mfa, next_page=next_page))
+    def sign_in(self, persona: str, **how: Any) -> HttpResponse:
+        """The answer of the callback; `how` as `at_entra` takes it."""
+        answer: Any = self.get(self.at_entra(persona, **how))
         self.has_looked()
         return answer
 

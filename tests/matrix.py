@@ -283,7 +283,7 @@ MATRIX: dict[str, Row] = {
     "templates": Row(get=pages(only=AUTHORS), post=NO_CHANGE, arguments=_customer),
     "template": Row(
         get=pages(only=AUTHORS),
-        post=changes(303, only=AUTHORS),
+        post=changes(303, only=("writer", "outsider", "admin")),  # `nested` may create elsewhere, not here
         arguments=lambda: {**_customer(), "which": "new"},
         data=lambda: {"step": "save", "version": "0", "name": f"Row {uuid.uuid4()}"},
     ),
@@ -294,6 +294,7 @@ MATRIX: dict[str, Row] = {
         arguments=lambda: {"which": "new"},
         data=lambda: {"step": "save", "version": "0", "name": f"Row {uuid.uuid4()}"},
     ),
+    "links": Row(get=pages(only=AUTHORS), post=changes(404, only=AUTHORS), data=lambda: {"link": uuid.uuid4()}),
     "home": Row(get=pages(), post=NO_CHANGE),
     "theme": Row(get=NO_PAGE, post=changes(303), data=lambda: {"theme": "dark"}),
     "settings": Row(get=pages(), post=changes(303), data=lambda: {"density": "comfortable"}),

@@ -11,6 +11,8 @@ from django.conf import settings
 from benchmarks import run, sync
 from benchmarks.figures import Figure, show
 
+SEARCHES = ("search, many", "search, few", "search, no")
+
 
 def bench(out, parts):
     """What `BENCH_SHORT=1 make bench` prints and writes, of these parts of it."""
@@ -48,10 +50,17 @@ def test_the_short_bench_measures_the_access_check_and_the_users_pages(tmp_path)
     _, found = bench(tmp_path / "bench.json", "access users")
     assert set(found["access"]) == {"may", "may not", "no relationship"}
     [users] = found["users"]
-    assert set(users["steps"]) == {"call", "rights cold", "rights warm", "ahead", "next", "back"}
-    for step in ("call", "rights cold", "rights warm", "ahead"):
+    assert set(users["steps"]) == {
+        *"call ahead next back floor".split(),
+        "rights cold",
+        "rights warm",
+        "large call",
+        "large page",
+        *SEARCHES,
+    }
+    for step in ("call", "rights cold", "rights warm", "ahead", "large call", "large page"):
         assert users["steps"][step][0] > 150  # which is how late each answer comes
-    assert [figure["limit"] for figure in found["figures"]] == [2.2, 2.2, 2.2, 1.1, 2.4, 15, 15]
+    assert [figure["limit"] for figure in found["figures"]] == [2.2, 2.2, 2.2, 1.1, 2.4, 15, 15, 1.1, 2, 2, 2]
 
 
 def test_the_short_bench_measures_the_sync_and_says_what_it_is_at(tmp_path):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -27,14 +26,13 @@ from partnerportal.upstream.http import Secret
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 from partnerportal.vault import VaultError
 
-from . import kinds, operations, passwords, queued, refusals
+from . import deleted_names, kinds, operations, passwords, queued, refusals
 from .kinds import EDITABLE, values_of
 from .models import Operation
 
 log = logging.getLogger(__name__)
 
 State = Operation.State
-DELETED_PAGES = 2  # of 500, in which the name of a new user is looked for
 
 
 class ChangedMeanwhile(Exception):
@@ -42,14 +40,6 @@ class ChangedMeanwhile(Exception):
 
     def __init__(self, current: dict[str, str], before: dict[str, str]) -> None:
         self.current, self.before = current, before
-        super().__init__()
-
-
-class StillOpen(Exception):
-    """Nobody knows yet what became of another create of this very name. `operation` is the older one."""
-
-    def __init__(self, operation: Operation) -> None:
-        self.operation = operation
         super().__init__()
 
 
@@ -117,7 +107,7 @@ def create_user(
             return operations.wait_for(earlier)
         _must_be_allowed([Action.CREATE], customer, by=by, grant=grant, in_run=in_run)
         if older := operations.undecided_create(customer, fields["user_principal_name"], but=op_id):
-            raise StillOpen(older)
+            raise operations.StillOpen(older)
         partner_center = grants.partner_center(grant)
         if not despite_deleted:
             _must_not_be_deleted(partner_center, customer, fields["user_principal_name"])
@@ -135,6 +125,8 @@ def create_user(
         except IntegrityError:
             if earlier := known():  # the other of two presses was faster
                 return operations.wait_for(earlier)
+            if older := operations.undecided_create(customer, fields["user_principal_name"], but=op_id):
+                raise operations.StillOpen(older) from None  # the other of two forms
             raise
     return operations.send(operation, partial(_write_of(operation).send, partner_center, operation))
 
@@ -172,8 +164,8 @@ def change_user(
 
     def ready(partner_center: PartnerCenter) -> None:
         _must_be_unchanged(partner_center, customer, change.user_id, change.before)
-        if change.new_password and (held := powers_of(partner_center, customer, change.user_id)):
-            raise Administrator(held)
+        if change.new_password:
+            _must_have_no_power(partner_center, customer, change.user_id)
 
     return carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant, in_run=in_run)
 
@@ -274,23 +266,22 @@ def powers_of(partner_center: PartnerCenter, customer: Customer, user_id: str) -
     return tuple(role.name for role in held if role.administers)
 
 
+def _must_have_no_power(partner_center: PartnerCenter, customer: Customer, user_id: str) -> None:
+    if held := powers_of(partner_center, customer, user_id):
+        raise Administrator(held)
+
+
 def _must_not_be_deleted(partner_center: PartnerCenter, customer: Customer, user_name: str) -> None:
-    """Raises `WasDeleted`. A courtesy, so not worth more than two calls, nor a create when they get no answer."""
+    """Raises `WasDeleted`. A courtesy, so not worth a create when there is no answer."""
     try:
-        pages = islice(partner_center.all_users(customer.tenant_id or "", deleted=True), DELETED_PAGES)
-        deleted = [user for page in pages for user in page.users if _had_name(user, user_name)]
+        deleted = deleted_names.had(customer, user_name, partner_center)
     except UpstreamError:  # the create itself will be told what is wrong
         return
     except Exception:  # nor is it worth one for a fault of ours, in what nobody has asked for
         log.exception("the deleted users could not be looked through")
         return
     if deleted:
-        raise WasDeleted(max(deleted, key=lambda user: str(user.soft_deleted_at or "")))
-
-
-def _had_name(user: CustomerUser, name: str) -> bool:
-    """Entra puts the object id, without dashes, before the name of a user that it deletes."""
-    return user.user_principal_name.lower().removeprefix(user.id.replace("-", "").lower()) == name.lower()
+        raise WasDeleted(deleted)
 
 
 def check_again(operation: Operation, *, by: Operator, grant: TokenCache) -> None:
@@ -302,8 +293,12 @@ def check_again(operation: Operation, *, by: Operator, grant: TokenCache) -> Non
     _write_of(operation).check(operation, grants.partner_center(grant), by)
 
 
-def send_again(operation: Operation, *, by: Operator, grant: TokenCache, in_run: bool = False) -> None:
-    """Send an operation under its old id: a look-up has found that it had no effect, or it was never sent."""
+def send_again(operation: Operation, *, proved: bool, by: Operator, grant: TokenCache, in_run: bool = False) -> None:
+    """Send an operation under its old id: a look-up has found that it had no effect, or it was never sent.
+
+    `proved`: as for `reset_password`, and of now: whoever pressed the first time may have left the browser open.
+    Raises `Administrator` without it when a password is for somebody with power, and `UserGone`.
+    """
     is_first = operation.is_due
     if not (is_first or operation.may_go_again):
         return
@@ -314,6 +309,9 @@ def send_again(operation: Operation, *, by: Operator, grant: TokenCache, in_run:
     partner_center = grants.partner_center(grant)
     if not (is_create or is_first or _still_had_no_effect(operation, partner_center, by)):
         return
+    if operation.sets_password and not is_create and not proved:
+        with _refusals_noted(operations.subject(operation), by):
+            _must_have_no_power(partner_center, operation.customer, operation.target_id)
     if operation.sets_password and not _opens(operation):
         detail = "The password can no longer be opened, so it is not sent again. Set a new one."
         operations.decide(operation, by=by, state=State.STOPPED, detail=detail, sealed_password=None)
@@ -326,8 +324,11 @@ def send_again(operation: Operation, *, by: Operator, grant: TokenCache, in_run:
 
 
 def give_up(operation: Operation, *, by: Operator) -> None:
-    """The person has looked, found nothing, and wants no more of it: the name is free for another form."""
-    if operation.is_due or operation.may_go_again:
+    """The person has looked, found nothing, and wants no more of it: the name is free for another form.
+
+    Not before Microsoft would have shown it: else the user, and a password that nobody knows, would come up later.
+    """
+    if operation.is_due or operation.may_be_given_up:
         detail = "Given up before it was sent." if operation.is_due else "Given up after a look-up found nothing."
         operations.decide(operation, by=by, state=State.STOPPED, detail=detail, sealed_password=None)
 

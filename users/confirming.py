@@ -23,6 +23,7 @@ from .models import Operation
 class ConfirmForm(forms.Form):
     """Whom it is about, as they were when the page was shown, signed."""
 
+    image_of = "confirm"
     op_id = forms.UUIDField(widget=forms.HiddenInput, error_messages=dict.fromkeys(("required", "invalid"), TOO_OLD))
     was = forms.CharField(widget=forms.HiddenInput, error_messages={"required": TOO_OLD})
 
@@ -34,10 +35,10 @@ class ConfirmForm(forms.Form):
     def about(cls, user: CustomerUser) -> Self:
         """The form as it comes."""
         image = {"id": user.id, **values_of(user)}
-        return cls(user_id=user.id, initial={"op_id": new_op_id(), "was": before_image(image)})
+        return cls(user_id=user.id, initial={"op_id": new_op_id(), "was": before_image(image, cls.image_of)})
 
     def clean_was(self) -> dict[str, str]:
-        was = opened_before_image(self.cleaned_data["was"])
+        was = opened_before_image(self.cleaned_data["was"], self.image_of)
         if was.pop("id", "") != self.user_id:
             raise forms.ValidationError(TOO_OLD)
         return was
@@ -46,7 +47,7 @@ class ConfirmForm(forms.Form):
     def before_or_nothing(self) -> dict[str, str]:
         """Whom the page was about, as far as the form still tells."""
         try:
-            return opened_before_image(self.data.get("was", ""))
+            return opened_before_image(self.data.get("was", ""), self.image_of)
         except forms.ValidationError:
             return {}
 

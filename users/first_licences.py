@@ -120,7 +120,7 @@ def follow(create: Operation, *, by: Operator, grant: TokenCache, in_run: bool =
         return ""
     try:
         if following.is_due:
-            actions.send_again(following, by=by, grant=grant, in_run=in_run)
+            actions.send_again(following, proved=False, by=by, grant=grant, in_run=in_run)
     except ActionDenied as denied:
         return denied.reason
     except actions.TooFast:

@@ -26,7 +26,6 @@ MOST_USED, ALL_OTHERS = "Most used by this customer", "All other countries and r
 MOST_USED_SHOWN = 5
 FEDERATED = "{domain} is federated. Create this user in the customer’s own directory, or choose another domain"
 TOO_OLD = "This form is too old, or came in pieces. Open it again"
-_WAS = signing.Signer(salt="users.before-image")
 _TYPED = "typed password"
 _NO_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CODE = re.compile(r"[A-Z]{2}")
@@ -286,6 +285,7 @@ class LinkForm(forms.Form):
         choices=HOURS,
         coerce=int,
         initial=24,
+        help_text="Then it ends by itself.",
         error_messages={"invalid_choice": "Choose one of the times in the list"},
     )
     passphrase = TextField(
@@ -293,23 +293,27 @@ class LinkForm(forms.Form):
         required=False,
         min_length=6,
         max_length=LONGEST_PASSPHRASE,
-        help_text="Tell it another way than the link: by phone, say. 6 characters or more.",
+        help_text="6 characters or more. Tell it by phone, say.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
         error_messages={"min_length": "Make it 6 characters or longer, or leave it empty"},
     )
 
 
-def before_image(values: Mapping[str, object]) -> str:
-    """What a form was filled from, signed for the form to carry."""
-    return _WAS.sign_object(values)
+def before_image(values: Mapping[str, object], of: str = "edit") -> str:
+    """What a form was filled from, signed for the form to carry. `of`: the kind of form; each keeps other things."""
+    return _was(of).sign_object(values)
 
 
-def opened_before_image(signed: str) -> dict[str, str]:
-    """Raises `forms.ValidationError` for anything that we did not sign."""
+def opened_before_image(signed: str, of: str = "edit") -> dict[str, str]:
+    """Raises `forms.ValidationError` for anything that we did not sign for this kind of form."""
     try:
-        return dict(_WAS.unsign_object(signed))
+        return dict(_was(of).unsign_object(signed))
     except signing.BadSignature:
         raise forms.ValidationError(TOO_OLD) from None
+
+
+def _was(of: str) -> signing.Signer:
+    return signing.Signer(salt=f"users.before-image.{of}")
 
 
 def new_op_id() -> uuid.UUID:

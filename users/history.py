@@ -15,7 +15,7 @@ from partnerportal.models import Operator, TokenCache
 from partnerportal.permissions import Permission, may, require
 from partnerportal.upstream.errors import SignInAgain, UpstreamError
 
-from . import actions, pages
+from . import actions, operations, pages
 from .forms import new_op_id
 from .models import Operation
 from .templatetags.people import field_label, field_value
@@ -124,6 +124,8 @@ def user_undo(request: OperatorRequest, key: str, user_id: uuid.UUID) -> HttpRes
         return _page(request, customer, str(user_id), changed, status=409)
     except actions.UserGone:
         return pages.gone(request, customer)
+    except operations.StrangeOperation:
+        return pages.strange(request, customer)
     except actions.TooFast:
         return _page(request, customer, str(user_id), actions.TOO_FAST, status=429)
     except SignInAgain:

@@ -76,6 +76,7 @@ def held_by(partner_center: PartnerCenter, customer: Customer, user_id: str) -> 
 class LicencesForm(ConfirmForm):
     """A tick for each licence that the user has or that has units left. Carries what it was made from, signed."""
 
+    image_of = "licences"
     sku = forms.MultipleChoiceField(label="Licences", required=False, widget=forms.CheckboxSelectMultiple)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -96,7 +97,8 @@ class LicencesForm(ConfirmForm):
             "licences": {each.sku_id: each.name for each in held},
             "offered": _offered(held, skus or ()),
         }
-        initial = {"op_id": new_op_id(), "was": before_image(image), "image": image, "sku": list(image["licences"])}
+        was = before_image(image, cls.image_of)
+        initial = {"op_id": new_op_id(), "was": was, "image": image, "sku": list(image["licences"])}
         return cls(user_id=user.id, initial=initial)
 
     @property

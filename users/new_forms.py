@@ -20,8 +20,9 @@ from partnerportal.upstream.http import Secret
 from . import first_licences, names, tally, templates
 from .forms import TOO_OLD, TextField, UserForm, best_domain, federated_domains, new_op_id, tidy
 
-# What an address may fill in. Never a password, nor what says how it is made.
-FROM_ADDRESS = ("first_name", "last_name", "display_name", "user_name", "domain", "usage_location", "immutable_id")
+# What an address may fill in, for anybody can send one. Never a password, nor what says how it is made; nor the
+# immutable ID, which ties the user to somebody in another directory for good.
+FROM_ADDRESS = ("first_name", "last_name", "display_name", "user_name", "domain", "usage_location")
 GONE = (
     "The template of this form is not there any more, so what it locked is open now. "
     "Check the fields and send the form again, without it"

@@ -35,6 +35,14 @@ class StrangeOperation(Exception):
     """This `op_id` is known from another operator, customer or with other values. Nothing of it is shown."""
 
 
+class StillOpen(Exception):
+    """Nobody knows yet what became of another create of this very name. `operation` is the older one."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        super().__init__()
+
+
 def find(
     op_id: uuid.UUID,
     *,
@@ -78,9 +86,10 @@ def begin(
     force_change: bool = True,
     licences: Mapping[str, str] | None = None,
 ) -> Operation:
-    """Commit the intent: the row, the sealed password and the audit line. Raises IntegrityError on a second press.
+    """Commit the intent: the row, the sealed password and the audit line.
 
-    `licences` (SKU id -> name) are to be assigned once a user is created.
+    `licences` (SKU id -> name) are to be assigned once a user is created. Raises IntegrityError on a second press, and
+    while another create of the same name is undecided.
     """
     operation = Operation(
         op_id=op_id,
@@ -96,6 +105,7 @@ def begin(
         force_change=force_change,
         sets_password=password is not None,
         sealed_password=vault.seal("operation", str(op_id), password.reveal()) if password else None,
+        open_name=fields["user_principal_name"].lower() if kind == Operation.Kind.CREATE else "",
         sent_at=clock.now(),
     )
     with transaction.atomic():
@@ -226,13 +236,8 @@ def sent_within_a_minute(by: Operator) -> int:
 
 def undecided_create(customer: Customer, user_name: str, *, but: uuid.UUID) -> Operation | None:
     """A create of this name in this customer, `but` for this one, of which nobody knows yet what became of it."""
-    open_ones = Operation.objects.filter(
-        kind=Operation.Kind.CREATE, customer=customer, state__in=Operation.UNDECIDED
-    ).select_related("by", "customer")
-    open_ones = open_ones.exclude(op_id=but)
-    wanted = user_name.lower()
-    found = (one for one in open_ones if str(one.fields.get("user_principal_name", "")).lower() == wanted)
-    return next(found, None)
+    open_ones = Operation.objects.filter(customer=customer, open_name=user_name.lower()).exclude(op_id=but)
+    return open_ones.select_related("by", "customer").first()
 
 
 def claimed_by_another(operation: Operation, user_id: str) -> bool:

@@ -215,22 +215,24 @@ def outcome(
     link_form: forms.LinkForm | None = None,
     link_address: str = "",
     status: int = 200,
+    asks: dict[str, Any] | None = None,
 ) -> HttpResponse:
     """What became of an operation: done, with the password for those who may see it, or not known.
 
     `trouble` says why it could not be found out just now, `unsent` why the licences of a new user were not sent.
-    `link_address`: of a one-time link that was made just now.
+    `link_address`: of a one-time link that was made just now. `asks`: what has to be proved before it goes again.
     """
     password = operations.password_of(operation, by=request.user, grant=request.grant)
     context = {
         "operation": operation,
         "customer": operation.customer,
         "password": password.reveal() if password else "",
-        "user_name": operation.fields.get("user_principal_name") or operation.before.get("user_principal_name", ""),
+        "user_name": operation.user_name,
         "is_create": operation.kind == Operation.Kind.CREATE,
         "form_url": form_of(operation),
         "trouble": trouble,
         "by_look_up": operation.checked_at is not None,
+        **(asks or {}),
     }
     if operation.state == State.DONE:
         links = list(operation.links.all())

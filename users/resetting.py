@@ -69,15 +69,30 @@ def _whose(request: OperatorRequest, customer: Customer, person: CustomerUser) -
     """The roles of the user, asked before anything is offered, and what they ask of the operator."""
     powers = actions.powers_of(grants.partner_center(request.grant), customer, person.id)
     form = NamedForm.about(person) if powers else ConfirmForm.about(person)
-    return {"form": form, "powers": powers, **_proof(request, bool(powers))}
+    return {"form": form, "powers": powers, **proof(request, bool(powers))}
 
 
-def _proof(request: OperatorRequest, needed: bool) -> dict[str, object]:
-    """The way to sign in anew, where that is needed: Microsoft is told to ask whatever it remembers."""
+def proof(request: OperatorRequest, needed: bool) -> dict[str, object]:
+    """The way to sign in anew, where that is needed: Microsoft is told to ask whatever it remembers.
+
+    With it what became of a sign-in that proved nothing, so that nobody goes round in circles.
+    """
     if not needed or sessions.proved_lately(request):
         return {}
     sessions.remember_challenge(request, claims="")
-    return {"proof_url": problems.sign_in_url(request.path)}
+    return {"proof_url": problems.sign_in_url(request.path), "unproved": sessions.why_unproved(request)}
+
+
+def asked_for(powerful: actions.Administrator) -> str:
+    """What stands in the way of an administrator's password, as a sentence."""
+    held = ", ".join(powerful.roles)
+    return f"This user has {held}. That needs a sign-in of the last 15 minutes and the user name, typed."
+
+
+def is_proved(request: OperatorRequest, user_name: str) -> bool:
+    """Whether the operator has signed in anew and typed this user name: what an administrator's password asks for."""
+    named = request.POST.get("name", "").strip().lower() == user_name.lower() != ""
+    return named and sessions.proved_lately(request)
 
 
 def _reset(request: OperatorRequest, customer: Customer, user_id: str) -> HttpResponse:
@@ -89,13 +104,10 @@ def _reset(request: OperatorRequest, customer: Customer, user_id: str) -> HttpRe
         return confirming.confirmed(request, customer, form, TEMPLATE, partial(reset_password, proved=proved))
     except actions.Administrator as powerful:
         form = NamedForm(request.POST, user_id=user_id)
-        held = ", ".join(powerful.roles)
-        form.add_error(
-            None, f"This user has {held}. That needs a sign-in of the last 15 minutes and the user name, typed."
-        )
+        form.add_error(None, asked_for(powerful))
         context = {
             **pages.shell(request, customer, pages.access_now(request, customer)),
-            **_proof(request, needed=True),
+            **proof(request, needed=True),
             "form": form,
             "person": form.before_or_nothing,
             "powers": powerful.roles,

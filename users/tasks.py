@@ -13,6 +13,7 @@ from partnerportal.models import Operator, TokenCache
 
 from . import index, links, operations
 from .models import (
+    DeletedNames,
     KeptPage,
     OnboardingCheck,
     OnboardingRow,
@@ -27,10 +28,11 @@ from .onboarding import check, delivery, run
 
 @shared_task
 def purge_secrets() -> None:
-    """Every minute: destroy passwords and links whose time is over, kept pages, walks left behind and old runs."""
+    """Every minute: destroy passwords and links whose time is over, what was kept of walks, and old runs."""
     Operation.purge_secrets()
     links.expire()
     OnboardingRun.forget()
+    DeletedNames.objects.filter(walked_at__lte=clock.now() - DeletedNames.FOR).delete()
     KeptPage.objects.filter(asked_at__lte=clock.now() - KeptPage.FOR).delete()
     UserWalk.objects.filter(used_at__lt=clock.now() - UserWalk.IDLE - timedelta(minutes=1)).delete()
     WaitingFile.objects.filter(created_at__lte=clock.now() - WaitingFile.FOR).delete()

@@ -8,9 +8,12 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
+from customers.access import Action
+from customers.explain import why_not
 from customers.models import Customer
-from partnerportal import grants
+from partnerportal import audit, grants
 from partnerportal.http import OperatorRequest, go_to
+from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, RoleMissing, may, require
 from partnerportal.upstream.errors import UpstreamError
 
@@ -91,13 +94,16 @@ def _template(request: OperatorRequest, customer: Customer | None, which: str) -
         form = TemplateForm(customer=customer, named=named, initial=initial_of(row.name, rules, row.version))
         return _page(request, row, form)
     form = TemplateForm(request.POST, customer=customer, named=named, initial=initial_of(row.name, row.rules, 0))
+    if customer and (why := _why_not(request, customer)):
+        form.add_error(None, why)
+        return _page(request, row, form, status=403)
     try:
         match request.POST.get("step"):
             case "remove" if row.pk:
                 templates.remove(row, by=request.user)
                 return go_to(request, _list_url(customer))
             case "copy" if row.pk:
-                return go_to(request, _url(templates.copy(row, request.POST.get("to", ""), by=request.user)))
+                return go_to(request, _url(_copy(request, row)))
             case "save":
                 return _save(request, row, form)
             case _:
@@ -108,6 +114,25 @@ def _template(request: OperatorRequest, customer: Customer | None, which: str) -
             return _page(request, row, kept, copy_refused=str(refusal), status=422)
         form.add_error(None, str(refusal))
         return _page(request, row, form, status=409)
+
+
+def _why_not(request: OperatorRequest, customer: Customer) -> str:
+    """Why this person may not change what new users of this customer are made with: asked anew, "" when they may."""
+    access = pages.access_now(request, customer, fresh=True)
+    verdict = access[Action.CREATE]
+    if verdict.tried:
+        return ""
+    why = why_not(verdict, customer)
+    about = audit.Subject(action="change template", tenant_id=customer.tenant_id or "", customer_name=customer.name)
+    audit.note(about, audit.Result(outcome=AuditEvent.Outcome.DENIED, detail=why), by=request.user)
+    return f"Templates of {customer.name} are changed by those who may create users there. {why}"
+
+
+def _copy(request: OperatorRequest, row: UserTemplate) -> UserTemplate:
+    to = templates.target_of(request.POST.get("to", ""))
+    if why := _why_not(request, to):
+        raise templates.TemplateRefused(f"{why} Nothing was copied.")
+    return templates.copy(row, to, by=request.user)
 
 
 def _save(request: OperatorRequest, row: UserTemplate, form: TemplateForm) -> HttpResponse:

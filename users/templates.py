@@ -116,7 +116,7 @@ def rules_for(customer: Customer, template: UserTemplate | None = None) -> dict[
 
 def _over(farther: Rule | None, nearer: Rule) -> Rule:
     """The nearer rule, but what is locked stays so, and what is required is never left empty."""
-    if farther and farther.mode == LOCKED:
+    if farther and farther.fixed:
         return farther
     if farther and farther.mode == REQUIRED and (nearer.mode == DEFAULT or not nearer.value):
         return replace(nearer, mode=REQUIRED)
@@ -175,21 +175,21 @@ def remove(row: UserTemplate, *, by: Operator) -> None:
             _told(_subject(row, row.name, "remove template"), _in_words(row.rules), {}, by)
 
 
-def copy(row: UserTemplate, said: str, *, by: Operator) -> UserTemplate:
-    """Copy a template to the customer with this tenant ID or default domain. Raises `TemplateRefused`.
-
-    A domain that the other customer does not have stays behind.
-    """
+def target_of(said: str) -> Customer:
+    """The customer with this tenant ID or default domain, for a copy. Raises `TemplateRefused`."""
     said = said.strip().lower()
     asked = Customer.objects.filter(Q(tenant_id=said) | Q(domain__iexact=said), listed=True, tenant_id__isnull=False)
     found = list(asked[:2]) if said and "\x00" not in said else []
     if len(found) != 1:
         how_many = "Several customers have" if found else "No customer of Partner Center has"
         raise TemplateRefused(f"{how_many} the tenant ID or default domain {said}. Nothing was copied.")
-    rules = {name: rule for name, rule in row.rules.items() if name != "domain" or rule["value"] in found[0].domains}
-    return save(
-        UserTemplate(customer=found[0]), name=row.name, rules=rules, version=0, by=by, action="copy template here"
-    )
+    return found[0]
+
+
+def copy(row: UserTemplate, to: Customer, *, by: Operator) -> UserTemplate:
+    """Copy a template to another customer. A domain that they do not have stays behind. Raises `TemplateRefused`."""
+    rules = {name: rule for name, rule in row.rules.items() if name != "domain" or rule["value"] in to.domains}
+    return save(UserTemplate(customer=to), name=row.name, rules=rules, version=0, by=by, action="copy template here")
 
 
 def value_in_words(name: str, value: str) -> str:

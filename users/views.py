@@ -21,7 +21,7 @@ from partnerportal.permissions import Permission, may, require
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, UpstreamError
 from partnerportal.upstream.partner_center import CustomerProfile, CustomerUser
 
-from . import actions, first_licences, forms, handover, new_forms, operations, pages, table, templates
+from . import actions, first_licences, forms, handover, new_forms, operations, pages, resetting, table, templates
 from .models import Operation
 
 State = Operation.State
@@ -194,7 +194,7 @@ def _create(request: OperatorRequest, customer: Customer) -> HttpResponse:
         return pages.was_deleted(request, customer, form, namesake.user)
     except operations.StrangeOperation:
         return pages.strange(request, customer)
-    except actions.StillOpen as open_one:
+    except operations.StillOpen as open_one:
         return pages.still_open(request, customer, form, open_one.operation)
     except actions.TooFast:
         return again(denied=actions.TOO_FAST, status=429)
@@ -224,7 +224,7 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
     if request.method == "GET":
         return pages.outcome(request, operations.settled(found))
     trouble = unsent = ""
-    not_sent = "It was not sent." if found.is_due else "It was not sent again."
+    asks: dict[str, Any] = {}
     try:
         match request.POST.get("step"):
             case "done":
@@ -233,7 +233,7 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
             case "check":
                 actions.check_again(found, by=request.user, grant=request.grant)
             case "send":
-                actions.send_again(found, by=request.user, grant=request.grant)
+                trouble, asks = _send_again(request, found)
             case str(step) if step in handover.STEPS:
                 return handover.STEPS[step](request, found)
             case "stop":
@@ -241,13 +241,29 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
             case _:
                 raise Http404("no such step")
         unsent = first_licences.follow(found, by=request.user, grant=request.grant)
-    except ActionDenied as denied:
-        trouble = f"{not_sent} {denied.reason}"
-    except actions.TooFast:
-        trouble = f"{not_sent} {actions.TOO_FAST}"
     except SignInAgain:
         raise
     except UpstreamError as error:
         trouble = f"We could not find out. {error}"
     found.refresh_from_db()
-    return pages.outcome(request, found, trouble, unsent=unsent)
+    return pages.outcome(request, found, trouble, unsent=unsent, asks=asks)
+
+
+def _send_again(request: OperatorRequest, found: Operation) -> tuple[str, dict[str, Any]]:
+    """Send an operation once more. What stood in the way as a sentence, and what it asks of the operator."""
+    proved = resetting.is_proved(request, found.user_name)
+    asks: dict[str, Any] = {}
+    try:
+        actions.send_again(found, proved=proved, by=request.user, grant=request.grant)
+        return "", asks
+    except ActionDenied as denied:
+        why = denied.reason
+    except actions.TooFast:
+        why = actions.TOO_FAST
+    except actions.UserGone:
+        why = "The user is not in this customer any more."
+    except actions.Administrator as powerful:
+        why = resetting.asked_for(powerful)
+        asks = {"powers": powerful.roles, **resetting.proof(request, needed=True)}
+    again = "" if found.is_due else " again"
+    return f"It was not sent{again}. {why}", asks

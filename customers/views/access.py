@@ -45,6 +45,7 @@ def customer_access(request: OperatorRequest, key: str) -> HttpResponse:
         "other": about if about != request.user else None,
         "people": [member.operator for member in staff] if asks_others else [],
         "lines": shown,
+        "tells_since": any(line.since for line in shown),
         "first_no": next((line for line in shown if line.verdict.no and line.action is not Action.LIST), None),
         "facts": facts,
         "told_instead": told_instead,  # why the card is from the snapshot; "" when it is live

@@ -16,10 +16,11 @@ from partnerportal.permissions import Permission, require
 def go(request: OperatorRequest) -> HttpResponse:
     """Options for `?q=`; with `open` straight to the best of them. Without JavaScript it is a page with links."""
     text = request.GET.get("q", "")[:200]
-    groups = goto.find(text, by=request.user)
-    if "open" in request.GET and groups:
-        return redirect(groups[0].hits[0].url)
-    count = sum(len(group.hits) for group in groups)
+    groups = goto.find(text, by=request.user, grant=request.grant)
+    hits = [hit for group in groups for hit in group.hits]
+    if "open" in request.GET and hits:
+        return redirect(hits[0].url)
+    count = len(hits)
     return render_page(request, "goto/page.html", "options", {"text": text.strip(), "groups": groups, "count": count})
 
 

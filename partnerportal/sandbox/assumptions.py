@@ -80,6 +80,9 @@ ASSUMPTIONS: dict[str, Assumption] = {
     "gdap_sync_seconds": Assumption(5, (), "6: seconds until an accepted sync is visible in Customers"),
     "gdap_sync_status": Assumption(200, (200, 202), "6: status of an accepted sync"),
     # Entra (CONTRACT 7)
+    "auth_time": Assumption(
+        "asked", ("asked", "always", "never"), "7: ID tokens carry auth_time: where `claims` asks, always, or never"
+    ),
     "access_token_seconds": Assumption(3600, (), "7: life of an access token"),
     "refresh_token_once": _flag(False, "7: a refresh token dies when it is used (Entra lets it live)"),
     "mfa_error": Assumption(

@@ -56,6 +56,23 @@ class Grant:
     issued_at: float = 0.0
     revoked: bool = False
 
+    @property
+    def asks_when(self) -> bool:
+        """Whether the claims request of the sign-in names `auth_time` for the ID token (OpenID Connect 5.5)."""
+        try:
+            return "auth_time" in json.loads(self.claims or "{}")["id_token"]
+        except (KeyError, TypeError, ValueError):
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody who is signed in at Entra itself, in one browser. `auth_time`: when they last said who they are."""
+
+    persona: str
+    auth_time: float
+    sid: str
+
 
 @dataclass(slots=True)
 class EntraState:
@@ -65,7 +82,7 @@ class EntraState:
     codes: dict[str, Grant] = field(default_factory=dict)
     spent: set[str] = field(default_factory=set)
     refresh: dict[str, Grant] = field(default_factory=dict)
-    sessions: dict[str, str] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
 
 
 def audience_of(scopes: list[str]) -> str:
@@ -198,7 +215,6 @@ def id_claims(cloud: Cloud, grant: Grant, persona: Persona, authority: str, now:
         **_stamp(cloud, now, 3600),
         "aud": seed.CLIENT_ID,
         "iss": f"{authority}/{persona.tid}/v2.0",
-        "auth_time": int(grant.auth_time),
         "email": persona.upn,
         "login_hint": b64url(f"O.{persona.oid}".encode()),
         "name": persona.name,
@@ -211,6 +227,9 @@ def id_claims(cloud: Cloud, grant: Grant, persona: Persona, authority: str, now:
     }
     if grant.nonce:
         claims["nonce"] = grant.nonce
+    told = cloud.assumed["auth_time"]
+    if told == "always" or (told == "asked" and grant.asks_when):
+        claims["auth_time"] = int(grant.auth_time)
     if persona.app_roles:
         claims["roles"] = list(persona.app_roles)
     return claims

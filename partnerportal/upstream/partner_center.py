@@ -371,11 +371,9 @@ class PartnerCenter:
 
     def delete_user(self, tenant_id: str, user_id: str, *, request_id: UUID) -> Receipt:
         """Page "Delete user accounts for a customer": 204. Kept for 30 days as deleted, then gone for good. NotFound
-        for somebody who is deleted already.
+        for somebody who is deleted already. A 200 is a gateway's page, and no word of Partner Center's.
         """
-        return self._write(
-            "DELETE", _user_path(tenant_id, user_id), None, request_id, _is(user_id), expected=(200, 204)
-        )
+        return self._write("DELETE", _user_path(tenant_id, user_id), None, request_id, _is(user_id), expected=(204,))
 
     def restore_user(self, tenant_id: str, user_id: str, *, request_id: UUID) -> Receipt:
         """Page "Restore a user for a customer": the other fields return by themselves. Conflict when the user name was

@@ -5,6 +5,7 @@ the new `state` (sealed, elsewhere). A token is for one service alone: Graph's n
 """
 
 import contextlib
+import json
 import logging
 import re
 import threading
@@ -137,6 +138,9 @@ def _guarded(name: str, value: object) -> str | Secret:
 
 
 # --- One operator's tokens ----------------------------------------------------------------------------------
+
+SAY_WHEN = json.dumps({"id_token": {"auth_time": {"essential": True}}})
+"""The claims request for a sign-in that has to prove something: when did the person tell Entra who they are?"""
 
 
 class TokenClient:

@@ -833,6 +833,7 @@ def history_of_a_user(stage: Stage) -> Page:
 # --- One-time links -----------------------------------------------------------------------------------------
 
 
+STATES["no links"] = page_at("/links/", "writer")
 STATES["a link that does not work"] = page_at("/handover/nobody-made-this-one/", "", status=404)
 
 
@@ -861,6 +862,20 @@ def a_link_opened(stage: Stage) -> Page:
     page.get_by_label("Passphrase").fill("blue whale")
     page.get_by_role("button", name="Show the password").click()
     expect(page.get_by_role("heading", name="Your temporary password")).to_be_visible()
+    return page
+
+
+@state
+def links_of_everybody(stage: Stage) -> Page:
+    """One's own of two makers; the second is open, the first was opened."""
+    a_link_opened(stage)
+    page = stage.open_page("writer", users_of("contoso", "new/"))
+    fill_new(page, "Owen", "Prys-Jones")
+    page.get_by_role("button", name="Create user").click()
+    page.get_by_role("button", name="Make a one-time link").click()
+    expect(page.get_by_label("One-time link")).to_be_focused()
+    page = stage.open_page("admin", "/links/?whose=all")
+    expect(rows(page)).to_have_count(2)
     return page
 
 

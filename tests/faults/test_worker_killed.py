@@ -95,9 +95,9 @@ class Desk:
     def move_clock(self, seconds: float) -> None:
         (self.folder / "clock_offset").write_text(str(seconds))
 
-    def until(self, condition: Callable[[], bool], what: str) -> None:
+    def until(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
         """Wait for a condition, not for a time."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + patience
         while not condition():
             assert time.monotonic() < until, f"{what}\n" + "\n".join(
                 f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in self.folder.glob("*.log")

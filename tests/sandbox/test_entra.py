@@ -202,6 +202,23 @@ def test_prompt_none_needs_a_session_and_then_needs_nobody(sign_in: SignIn) -> N
     assert answer["id_token_claims"]["oid"] == seed.PERSONA_OIDS["reader"]
 
 
+def test_auth_time_moves_only_when_somebody_says_anew_who_they_are(asker: Asker, sign_in: SignIn) -> None:
+    asks = '{"id_token": {"auth_time": {"essential": true}}}'
+
+    def auth_time(asker: Asker, minutes: int, **more: Any) -> Any:
+        asker.state("set_clock_offset", seconds=60 * minutes)
+        back = returned(sign_in.choose(sign_in.start(**more), persona="reader"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            answer = sign_in.app.acquire_token_by_auth_code_flow(sign_in.flow, back)
+        return answer["id_token_claims"].get("auth_time")
+
+    first = auth_time(asker, 0, claims_challenge=asks)
+    assert auth_time(asker, 1, claims_challenge=asks) == first
+    assert auth_time(asker, 2, claims_challenge=asks, prompt="login") >= first + 119
+    assert auth_time(asker, 3) is None, "the claim is given to those who ask"
+
+
 def test_addresses_off_loopback_are_refused_on_entras_own_page(asker: Asker, sign_in: SignIn) -> None:
     address = sign_in.start().replace("127.0.0.1%3A8000", "evil.example")
     response = asker.session.get(address, allow_redirects=False, timeout=20)

@@ -5,10 +5,12 @@ from datetime import timedelta
 import pytest
 
 from partnerportal import clock
+from partnerportal.sandbox import seed
 from tests.pages import Page
-from users.models import Operation
+from users.models import DeletedNames, Operation
+from users.tasks import purge_secrets
 
-from .conftest import new_url, newcomer, trail, users_url
+from .conftest import filled, new_url, newcomer, trail, user_url, users_url
 
 NAME = "maya.lind@contosotrading.onmicrosoft.example"
 
@@ -51,6 +53,30 @@ def test_a_list_of_deleted_users_that_does_not_come_stops_nobody(writer, sandbox
     sandbox.fault("partnercenter", "status", method="GET", path="/users$", status=503, times=0)
     assert writer.post(new_url(), newcomer(writer)).status_code == 200
     assert len(directory.named("maya.lind")) == 2
+
+
+def test_one_walk_over_the_deleted_users_serves_every_create_of_a_quarter_of_an_hour(writer, directory, move_clock):
+    def walks(name):
+        assert writer.post(new_url(), newcomer(writer, user_name=name)).status_code == 200
+        return len([line for line in directory.asked() if line == "partnercenter GET /v1/customers/…/users"])
+
+    assert [walks(f"maya{number}") for number in range(3)] == [1, 0, 0]
+    move_clock(15 * 60)
+    assert walks("maya3") == 1
+    assert "maya" not in str(list(DeletedNames.objects.values()))
+    move_clock(31 * 60)
+    purge_secrets()
+    assert not DeletedNames.objects.exists()
+
+
+def test_whom_we_have_deleted_since_the_walk_is_offered_all_the_same(admin, directory, deleted):
+    assert admin.post(new_url(), newcomer(admin, user_name="maya1")).status_code == 200
+    url = f"{user_url(seed.SPECIAL_USERS['plain'])}delete/"
+    name = directory.special("plain").upn
+    admin.post(url, filled(admin, url, name=name))
+    local, _, domain = name.partition("@")
+    answer = admin.post(new_url(), newcomer(admin, user_name=local, domain=domain))
+    assert (answer.status_code, f"had the user name {name}" in Page(answer).words) == (409, True)
 
 
 def test_an_empty_user_name_comes_back_filled_without_a_script(writer):

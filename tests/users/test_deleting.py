@@ -6,7 +6,6 @@ from django.urls import reverse
 from partnerportal.models import AuditEvent
 from partnerportal.sandbox import seed
 from tests.pages import Page
-from users.models import Operation
 
 from .conftest import filled, operation_url, tenant, trail, user_url, users_url
 
@@ -118,40 +117,6 @@ def test_a_user_somebody_else_has_deleted_is_gone(admin, directory):
     assert len(directory.writes()) == 1
 
 
-DID_IT: list[tuple[str, dict[str, object]]] = [
-    ("drop_after", {}),
-    ("fail_after", {}),
-    ("slow", {"seconds": 1.5, "after": True}),
-]
-DID_NOT: list[tuple[str, dict[str, object]]] = [("drop_before", {}), ("status", {"status": 500})]
-
-
-@pytest.mark.parametrize(("kind", "more"), DID_IT + DID_NOT)
-def test_a_delete_that_nobody_knows_of_is_looked_up_under_lag_and_ends_done(
-    admin, sandbox, settings, directory, move_clock, kind, more
-):
-    sandbox.state("replication_lag", seconds=60)
-    fields = filled(admin, delete_url(), name=NAME)
-    sandbox.fault("partnercenter", kind, method="DELETE", **more)
-    settings.UPSTREAM_BUDGET = 1.0 if kind == "slow" else 30.0
-    answer = admin.post(delete_url(), fields)
-    settings.UPSTREAM_BUDGET = 30.0
-    assert NOT_KNOWN in Page(answer).words
-    assert buttons(answer) == ["Check again"]
-    assert bool(directory.special("plain").deleted_at) is ((kind, more) in DID_IT)
-    answer = step(admin, fields, "check")  # too early: readers still see the user
-    assert NOT_KNOWN in Page(answer).words
-    assert "The user is still there." in Page(answer).words
-    if (kind, more) in DID_NOT:
-        assert "Adele Vance was deleted" in Page(step(admin, fields, "send")).words
-    else:
-        move_clock(61)
-        assert "Adele Vance was deleted" in Page(step(admin, fields, "check")).words
-    assert {line["request_id"] for line in directory.writes()} == {fields["op_id"]}
-    assert len(directory.writes()) == (1 if (kind, more) in DID_IT else 2)
-    assert Operation.objects.get().state == "done"
-
-
 def test_a_second_delete_of_whom_the_first_has_deleted_is_not_called_failed(admin, sandbox, directory, move_clock):
     sandbox.assume("replay_request_id", False)
     sandbox.state("replication_lag", seconds=60)
@@ -201,23 +166,6 @@ def test_who_is_not_deleted_cannot_be_restored(admin, directory):
     restored(admin)
     assert admin.post(restore_url(), fields).status_code == 404
     assert len(directory.writes()) == 1
-
-
-@pytest.mark.parametrize("kind", ["drop_before", "drop_after", "fail_after", "truncate"])
-def test_a_restore_that_nobody_knows_of_is_looked_up_under_lag_and_ends_done(
-    admin, sandbox, directory, move_clock, kind
-):
-    sandbox.state("replication_lag", seconds=60)
-    fields = filled(admin, restore_url())
-    sandbox.fault("partnercenter", kind, method="PATCH")
-    answer = admin.post(restore_url(), fields)
-    assert "We do not know if Gona Deleted was restored" in Page(answer).words
-    answer = step(admin, fields, "check")
-    assert "The user is still deleted." in Page(answer).words
-    assert "Gona Deleted was restored" in Page(step(admin, fields, "send")).words
-    assert [line["request_id"] for line in directory.writes()] == [fields["op_id"]] * 2
-    move_clock(61)
-    assert directory.special("deleted").deleted_at is None
 
 
 def test_who_is_in_neither_list_is_not_restored_on_a_guess(admin, sandbox, directory):

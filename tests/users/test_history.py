@@ -5,6 +5,7 @@ from django.urls import reverse
 
 from partnerportal.sandbox import seed
 from tests.pages import Page
+from users.models import Operation
 
 from .conftest import edit_url, reviewed, tenant, trail, user_url
 
@@ -98,3 +99,13 @@ def test_a_right_that_ended_undoes_nothing(admin, sandbox, directory):
     assert answer.status_code == 403
     assert "It was not undone." in Page(answer).words
     assert len(directory.writes()) == 1
+
+
+def test_an_undo_under_the_number_of_somebody_elses_write_is_refused(writer, admin, directory):
+    change(admin, last_name="Vance-Roe")
+    theirs = Operation.objects.get()
+    change(writer, first_name="Adela")
+    answer = writer.post(undo_url(), undo_form(writer) | {"op_id": str(theirs.op_id)})
+    assert answer.status_code == 409
+    assert "Vance-Roe" not in Page(answer).words
+    assert len(directory.writes()) == 2

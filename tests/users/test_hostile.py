@@ -6,13 +6,26 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.db import OperationalError
 
-from partnerportal.models import AuditEvent, TokenCache
+from customers.models import Customer
+from partnerportal.models import AuditEvent, Operator, TokenCache
 from partnerportal.sandbox import seed
 from tests.pages import Page
 from users import operations
 from users.models import Operation, UserWalk
 
-from .conftest import edit_url, filled, new_url, newcomer, operation_url, reviewed, shown_password, trail, users_url
+from .conftest import (
+    edit_url,
+    filled,
+    new_url,
+    newcomer,
+    operation_url,
+    reviewed,
+    shown_password,
+    tenant,
+    trail,
+    user_url,
+    users_url,
+)
 
 ADELE = seed.SPECIAL_USERS["plain"]
 WE_DO_NOT_KNOW = "We do not know if Maya Lind was created"
@@ -340,3 +353,44 @@ def test_a_walk_that_no_key_opens_begins_anew(admin):
     answer = admin.get(following)
     assert answer.status_code == 200
     assert "This is the first page again." in Page(answer).words
+
+
+def test_what_one_form_was_filled_from_opens_in_no_form_of_another_kind(admin, directory):
+    """Each keeps other things: taken for another's they would be fields to write, or a fault of ours."""
+    pages = {name: f"{user_url(ADELE)}{name}/" for name in ("edit", "delete", "licences", "password")}
+    forms = {name: filled(admin, address, step="review") for name, address in pages.items()}
+    for name, address in pages.items():
+        for other in pages.keys() - {
+            name,
+            "delete" if name == "password" else "password" if name == "delete" else name,
+        }:
+            answer = admin.post(address, forms[name] | {"was": forms[other]["was"]})
+            assert (answer.status_code, "too old" in Page(answer).words) == (422, True), (name, other)
+    assert directory.writes() == []
+
+
+def test_two_forms_of_one_name_at_the_same_moment_are_one_user(writer, monkeypatch, directory):
+    """Both have looked before either was there; the second finds the first's row when it wants to store its own."""
+    by, grant = Operator.objects.get(), TokenCache.objects.get()
+    customer = Customer.objects.get(tenant_id=tenant("contoso"))
+    first, second = newcomer(writer), newcomer(writer, user_name="MAYA.LIND")
+    looked = operations.undecided_create
+
+    def at_the_same_moment(*args, **how):
+        monkeypatch.setattr(operations, "undecided_create", looked)
+        fields = {**second_fields, "user_principal_name": "maya.lind@contosotrading.onmicrosoft.example"}
+        operations.begin(
+            uuid.UUID(first["op_id"]),
+            kind="create",
+            by=by,
+            grant=grant,
+            customer=customer,
+            fields=fields,
+            target_name="M",
+        )
+
+    second_fields = {"display_name": "Maya Lind"}
+    monkeypatch.setattr(operations, "undecided_create", at_the_same_moment)
+    answer = writer.post(new_url(), second)
+    assert "This name was sent before, in another form." in Page(answer).words
+    assert directory.writes() == []

@@ -55,7 +55,7 @@ def test_one_save_assigns_and_takes_away(admin, directory):
     assert held(directory) == {BUSINESS_PREMIUM.id, POWER_BI_PRO.id}
     _, review = wish(admin, BUSINESS_PREMIUM, ENTERPRISE_E3, step="review")
     words = Page(review).words
-    assert "Enterprise Mobility + Security E3 Not set Assigned Power BI Pro Assigned Not set" in words
+    assert "Enterprise Mobility + Security E3 Not assigned Assigned Power BI Pro Assigned Not assigned" in words
     assert "Save 2 changes" in words
     assert directory.writes() == []
     fields, answer = wish(admin, BUSINESS_PREMIUM, ENTERPRISE_E3)
@@ -126,21 +126,6 @@ def test_who_may_not_see_what_is_free_may_take_away(writer, sandbox, directory):
     _, answer = wish(writer, BUSINESS_PREMIUM)
     assert "Adele Vance was given other licences" in Page(answer).words
     assert held(directory) == {BUSINESS_PREMIUM.id}
-
-
-@pytest.mark.parametrize("kind", ["drop_before", "drop_after", "fail_after", "truncate"])
-def test_a_change_that_nobody_knows_of_is_looked_up_and_ends_done(admin, sandbox, directory, kind):
-    fields = filled(admin, licences_url()) | {"sku": [ENTERPRISE_E3.id], "step": "save"}
-    sandbox.fault("partnercenter", kind, method="POST", path="/licenseupdates")
-    answer = admin.post(licences_url(), fields)
-    assert "We do not know if Adele Vance was given other licences" in Page(answer).words
-    answer = step(admin, fields, "check")
-    if kind == "drop_before":
-        assert "Nothing has changed yet." in Page(answer).words
-        answer = step(admin, fields, "send")
-    assert "Adele Vance was given other licences" in Page(answer).words
-    assert held(directory) == {ENTERPRISE_E3.id}
-    assert {line["request_id"] for line in directory.writes()} == {fields["op_id"]}
 
 
 def test_a_part_that_was_done_is_told_as_a_part(admin, sandbox, directory):

@@ -37,10 +37,10 @@ def who(writer):
     )
 
 
-def begun(who, op_id=None, **more):
+def begun(who, op_id=None, *, name=UPN, **more):
     """A create as it stands when the process dies right after the commit of its intent."""
     fields = {
-        "user_principal_name": UPN,
+        "user_principal_name": name,
         "display_name": "Maya Lind",
         "first_name": "Maya",
         "last_name": "Lind",
@@ -135,7 +135,7 @@ def test_while_the_first_press_may_still_be_on_its_way_nobody_gives_it_up(
 
 
 def test_the_housekeeping_makes_what_was_interrupted_unknown(who, move_clock):
-    checked, sent, done = begun(who), begun(who), begun(who)
+    checked, sent, done = (begun(who, name=f"{name}@contosotrading.example") for name in ("ann", "bob", "cy"))
     sent.write(state=State.SENT, sent_at=clock.now())
     operations.send(done, receipt)
     move_clock(61)
@@ -255,8 +255,8 @@ def test_of_two_who_send_again_one_sends(who, directory):
     operations.give_up(operation)
     actions.check_again(operation, by=who.by, grant=who.grant)
     late = Operation.objects.get(pk=operation.pk)
-    actions.send_again(operation, by=who.by, grant=who.grant)
-    actions.send_again(late, by=who.by, grant=who.grant)
+    actions.send_again(operation, proved=False, by=who.by, grant=who.grant)
+    actions.send_again(late, proved=False, by=who.by, grant=who.grant)
     assert len(directory.writes()) == 1
     assert each_attempt_has_one_outcome()
 
@@ -265,6 +265,14 @@ def test_a_number_is_stored_once(who):
     operation = begun(who)
     with pytest.raises(IntegrityError):
         begun(who, operation.op_id)
+
+
+def test_the_database_itself_refuses_a_second_open_create_of_a_name(who):
+    first = begun(who)
+    with pytest.raises(IntegrityError):
+        begun(who, name=UPN.upper())
+    operations.send(first, receipt)
+    begun(who)  # Microsoft says what it thinks of it
 
 
 def test_the_database_itself_refuses_a_second_outcome(who):

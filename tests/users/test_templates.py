@@ -90,6 +90,7 @@ def test_the_patterns_of_a_template_make_the_names(writer, directory):
 
 def test_the_address_fills_in_known_fields_and_never_a_password(writer):
     query = "?first_name=Zoé&user_name=zoe&usage_location=it&domain=nonsense&password=Secret-77&password_mode=typed&x=1"
+    query += "&immutable_id=AAAAAAAAAAAAAAAAAAAAAA==&op_id=00000000-0000-4000-8000-000000000000&despite_deleted=on"
     answer = writer.get(new_url() + query)
     fields = Page(answer).form("op_id").fields
     assert (fields["first_name"], fields["user_name"], fields["usage_location"]) == ("Zoé", "zoe", "IT")
@@ -98,6 +99,9 @@ def test_the_address_fills_in_known_fields_and_never_a_password(writer):
         "",
         "made",
     )
+    assert fields["immutable_id"] == "", "it ties the user for good to whomever the sender of a link names"
+    assert "despite_deleted" not in fields
+    assert not fields["op_id"].startswith("0000")
     assert "From the address of this page." in Page(answer).words
     assert 'value="Secret-77"' not in answer.content.decode()
 
@@ -167,6 +171,9 @@ def test_what_all_customers_have_locked_no_nearer_template_opens(writer):
     named = keep(customer=contoso(), name="Warehouse", usage_location=rule("hidden", "IT"))
     found = templates.rules_for(contoso(), named)["usage_location"]
     assert (found.mode, found.value, found.source) == ("locked", "FR", "the defaults of all customers")
+    UserTemplate.objects.filter(customer=None).update(rules={"usage_location": rule("hidden", "FR")})
+    found = templates.rules_for(contoso(), named)["usage_location"]
+    assert (found.mode, found.value) == ("hidden", "FR")
 
 
 def test_what_is_required_stays_so_in_nearer_templates(writer):
@@ -210,6 +217,16 @@ def test_a_form_whose_template_was_removed_comes_back_without_it(writer, directo
     assert writer.post(new_url(), again).status_code == 200
     assert writer.get(f"{new_url()}?template={row.pk}").status_code == 409
     assert writer.get(f"{new_url()}?template=x").status_code == 409
+
+
+def test_what_a_template_says_is_text_wherever_it_stands(writer):
+    evil = '"><img src=x onerror=alert(1)>{{ 7 }}'
+    row = keep(customer=contoso(), name=evil, first_name=rule("locked", evil), last_name=rule("hidden", evil))
+    for address in (f"{new_url()}?template={row.pk}", url(row.pk), reverse(LIST, args=[tenant("contoso")])):
+        answer = writer.get(address)
+        assert answer.status_code == 200
+        html = answer.content.decode()
+        assert ("&lt;img src=x" in html, "<img src=x" in html) == (True, False)
 
 
 def test_the_template_of_another_customer_is_none_here(writer, snapshot):
@@ -297,8 +314,8 @@ def test_a_template_is_made_from_a_user(writer, directory):
     assert page.href("New user like this") == f"{new_url()}?like={user.id}"
 
 
-def test_a_template_is_copied_to_another_customer_without_the_domain_it_lacks(writer):
-    other = Customer.objects.exclude(tenant_id=None).exclude(tenant_id=tenant("contoso")).exclude(domain="").first()
+def test_a_template_is_copied_to_another_customer_without_the_domain_it_lacks(admin):
+    writer, other = admin, Customer.objects.get(tenant_id=tenant("nested_only"))
     row = keep(customer=contoso(), name="Warehouse", domain=rule("locked", CUSTOM), usage_location=rule("locked", "NL"))
     assert writer.post(url(row.pk), {"step": "copy", "to": other.tenant_id.upper()}).status_code == 303
     copied = UserTemplate.objects.get(customer=other)
@@ -309,6 +326,19 @@ def test_a_template_is_copied_to_another_customer_without_the_domain_it_lacks(wr
     assert "There is a template Warehouse here already." in Page(again).words
     nobody = Page(writer.post(url(row.pk), {"step": "copy", "to": "nowhere.example"}))
     assert "No customer of Partner Center has the tenant ID or default domain nowhere.example." in nobody.words
+
+
+def test_who_may_not_create_users_there_changes_no_template_and_copies_none_there(writer):
+    row = keep(customer=contoso(), name="Warehouse", usage_location=rule("locked", "NL"))
+    answer = writer.post(url(row.pk), {"step": "copy", "to": tenant("nested_only")})
+    assert "Nothing was copied." in Page(answer).words
+    fields = opened(writer, url("defaults", "nested_only"), usage_location_mode="locked", usage_location_value="NL")
+    answer = writer.post(url("defaults", "nested_only"), fields | {"step": "save"})
+    assert answer.status_code == 403
+    assert "are changed by those who may create users there." in Page(answer).words
+    assert UserTemplate.objects.get() == row
+    denied = AuditEvent.objects.filter(action="change template", outcome="denied", tenant_id=tenant("nested_only"))
+    assert denied.count() == 2
 
 
 def test_those_of_all_customers_are_read_by_writers_and_changed_by_an_admin(writer, signed_in):

@@ -7,6 +7,7 @@ import pytest
 
 from partnerportal import clock
 from tests.pages import Page
+from users import operations
 from users.models import Operation
 from users.tasks import purge_secrets
 
@@ -138,7 +139,7 @@ def test_a_look_up_that_finds_nothing_offers_to_send_it_again(writer, sandbox, d
     assert WE_DO_NOT_KNOW in words
     assert f"{fields['user_name']}@{fields['domain']} is not there." in words
     assert "Microsoft can need a minute, so check once more before you send it again." in words
-    assert buttons(answer) == ["Check again", "Send it again", "Give it up"]
+    assert buttons(answer) == ["Check again", "Send it again"]
     assert "was not created" not in words
     assert trail()[2:] == [("intent", "check create user", ""), ("outcome", "check create user", "unknown")]
 
@@ -343,16 +344,30 @@ def test_a_sure_no_to_the_second_try_is_no_word_about_the_first(writer, sandbox,
     assert shown_password(step(writer, fields, "check")) == user.password
 
 
-def test_what_is_given_up_frees_its_name(writer, sandbox, directory):
+def test_what_is_given_up_frees_its_name(writer, sandbox, directory, move_clock):
     fields, _ = pressed(writer, sandbox, "drop_before")
     assert "We do not know" in Page(step(writer, fields, "stop")).words  # not before a look-up
-    step(writer, fields, "check")
+    move_clock(121)
+    assert buttons(step(writer, fields, "check")) == ["Check again", "Send it again", "Give it up"]
     answer = step(writer, fields, "stop")
     assert "Maya Lind was not created Given up after a look-up found nothing." in Page(answer).words
     assert Operation.objects.get().sealed_password is None
     assert trail()[-1] == ("outcome", "check create user", "failed")
     again = newcomer(writer)
     assert "Maya Lind was created" in Page(writer.post(new_url(), again)).words
+
+
+def test_what_microsoft_may_not_show_yet_is_not_given_up(writer, sandbox, directory, move_clock):
+    """The user would come up later, called "not created", with a password that nobody knows."""
+    sandbox.state("replication_lag", seconds=60)
+    fields, _ = pressed(writer, sandbox, "drop_after")
+    move_clock(59)
+    assert buttons(step(writer, fields, "check")) == ["Check again", "Send it again"]
+    assert WE_DO_NOT_KNOW in Page(step(writer, fields, "stop")).words
+    assert Operation.objects.get().has_password
+    move_clock(121)
+    (user,) = directory.named("maya.lind")
+    assert shown_password(step(writer, fields, "check")) == user.password
 
 
 # --- Two forms, one name ------------------------------------------------------------------------------------
@@ -377,9 +392,37 @@ def test_a_name_that_somebody_else_has_under_way_is_told_with_who_and_when(write
     assert len(directory.writes()) == 1
 
 
+def test_of_two_forms_pressed_at_the_same_moment_one_is_sent(writer, admin, sandbox, directory, monkeypatch):
+    """Both ask whether the name is under way before either is stored. Else, with both answers lost, whoever looks
+    the user up first would be shown a password that was never set.
+    """
+    mine, theirs = newcomer(writer), newcomer(admin)
+    look = operations.undecided_create
+    answers = []
+
+    def too_early(customer, user_name, *, but):
+        found = look(customer, user_name, but=but)
+        if not answers:  # nobody yet: and now the other one presses
+            answers.append(None)
+            sandbox.fault("partnercenter", "drop_after", method="POST", path="/users$")
+            answers[0] = writer.post(new_url(), mine)
+        return found
+
+    monkeypatch.setattr(operations, "undecided_create", too_early)
+    answer = admin.post(new_url(), theirs)
+    assert answer.status_code == 409
+    assert "Tom Reyes sent a user with this name at" in Page(answer).words
+    assert WE_DO_NOT_KNOW in Page(answers[0]).words
+    (user,) = directory.named("maya.lind")
+    assert shown_password(step(writer, mine, "check")) == user.password
+    assert len(directory.writes()) == 1
+    assert "The user name maya.lind@" in Page(admin.post(new_url(), theirs)).words
+
+
 def test_whom_another_form_has_made_is_not_ours(writer, sandbox, directory):
     fields, _ = pressed(writer, sandbox, "drop_before")
-    Operation.objects.update(fields={**Operation.objects.get().fields, "user_principal_name": "other@x.example"})
+    other = {"user_principal_name": "other@x.example"}
+    Operation.objects.update(fields={**Operation.objects.get().fields, **other}, open_name=other["user_principal_name"])
     second = newcomer(writer)
     password = shown_password(writer.post(new_url(), second))
     mine = {**Operation.objects.get(op_id=second["op_id"]).fields}

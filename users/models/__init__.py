@@ -3,6 +3,7 @@
 from .files import ColumnMeaning, OnboardingCheck, WaitingFile
 from .runs import OnboardingRow, OnboardingRun
 from .users import (
+    DeletedNames,
     HandoverKnock,
     HandoverLink,
     IndexedUser,
@@ -16,6 +17,7 @@ from .users import (
 
 __all__ = [
     "ColumnMeaning",
+    "DeletedNames",
     "HandoverKnock",
     "HandoverLink",
     "IndexedUser",

@@ -27,6 +27,7 @@ class Operation(models.Model):
     """
 
     LOST_AFTER = timedelta(seconds=60)  # sent, and no word since: the process that sent it has died
+    SEEN_AFTER = timedelta(minutes=2)  # 30 s to send, a minute until Microsoft shows it, 30 s to look it up
     SHOWN_FOR = timedelta(minutes=15)  # how long the same answer, password included, can be had again
     UNDONE_WITHIN = timedelta(minutes=15)
     SEALED_FOR = timedelta(hours=24)  # how long the password of an unknown outcome is kept for a resend
@@ -84,6 +85,7 @@ class Operation(models.Model):
     code = models.CharField(max_length=60, blank=True)
     detail = models.TextField(blank=True)
     correlation_id = models.CharField(max_length=64, blank=True)
+    open_name = models.CharField(max_length=400, blank=True)  # the user name of a create that is not decided yet
     fence = models.PositiveIntegerField(default=0)
 
     # Of the answer that this process has just had, never stored: a challenge for the next sign-in, and when to go on.
@@ -92,6 +94,12 @@ class Operation(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["state", "sent_at"]), models.Index(fields=["tenant_id", "target_id"])]
+        constraints = [
+            # Of two that are under way nobody could tell which has made the user, so whose password it is.
+            models.UniqueConstraint(
+                fields=["customer", "open_name"], condition=~Q(open_name=""), name="one_open_create_a_name"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.target_name} ({self.state})"
@@ -100,6 +108,11 @@ class Operation(models.Model):
     def deed(self) -> str:
         """What is done to the user, as a page tells it."""
         return self.DEEDS.get(self.Kind(self.kind), "changed")
+
+    @property
+    def user_name(self) -> str:
+        """Whom it is about, by the name under which they sign in when it is done."""
+        return str(self.fields.get("user_principal_name") or self.before.get("user_principal_name", ""))
 
     @property
     def undecided(self) -> bool:
@@ -127,6 +140,13 @@ class Operation(models.Model):
         return self.state == self.State.UNKNOWN and self.found_absent and whole
 
     @property
+    def may_be_given_up(self) -> bool:
+        """A look-up has found that it had no effect, so late that Microsoft would have shown one."""
+        if not self.may_go_again or self.sent_at is None or self.checked_at is None:
+            return False
+        return self.checked_at - self.sent_at >= self.SEEN_AFTER
+
+    @property
     def is_due(self) -> bool:
         """It has waited for another one, which is done, and was never sent. See `queued.py`."""
         return self.state == self.State.QUEUED and self.target_id != ""
@@ -134,6 +154,8 @@ class Operation(models.Model):
     def write(self, **values: Any) -> bool:
         """Change the row if nobody else has since we read it; the fence moves on. False: somebody has."""
         held = type(self).objects.filter(pk=self.pk, fence=self.fence)
+        if values.get("state", self.state) not in self.UNDECIDED:
+            values["open_name"] = ""
         values = fitting(type(self), values)
         won = bool(held.update(fence=self.fence + 1, **values))
         if won:
@@ -267,6 +289,27 @@ class UserTally(models.Model):
 
     def __str__(self) -> str:
         return f"{self.users} users of {self.customer_id}"
+
+
+class DeletedNames(models.Model):
+    """The user names that a customer's deleted users had, as one walk showed them: hashed with a key.
+
+    See `deleted_names.py`, which writes and reads it.
+    """
+
+    FOR = timedelta(minutes=15)
+
+    customer = models.OneToOneField(Customer, on_delete=models.CASCADE)
+    hashes = models.JSONField(default=list)
+    walked_at = models.DateTimeField()  # when the walk began, so that nothing in it is older
+
+    def __str__(self) -> str:
+        return f"{len(self.hashes)} names of deleted users of {self.customer_id}"
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it may still say that a name was not there."""
+        return timedelta(0) <= clock.now() - self.walked_at < self.FOR
 
 
 class UserTemplate(models.Model):

@@ -144,7 +144,7 @@ def _proof(request: OperatorRequest) -> dict[str, str]:
     if sessions.proved_lately(request):
         return {}
     sessions.remember_challenge(request, claims="")
-    return {"proof_url": problems.sign_in_url(request.path)}
+    return {"proof_url": problems.sign_in_url(request.path), "unproved": sessions.why_unproved(request)}
 
 
 # --- Under way, and over ------------------------------------------------------------------------------------

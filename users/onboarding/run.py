@@ -146,7 +146,7 @@ BEFORE_SENDING = (
     RoleMissing,
     actions.ChangedMeanwhile,
     actions.UserGone,
-    actions.StillOpen,
+    operations.StillOpen,
     operations.StrangeOperation,
     UpstreamError,
 )
@@ -183,12 +183,16 @@ def _find_out(row: OnboardingRow, operation: Operation, grant: TokenCache) -> No
         actions.check_again(operation, by=row.run.by, grant=grant)
         is_late = abs(clock.now() - operation.created_at) > REPLICATION
         if operation.may_go_again and is_late and row.write(in_state=OnboardingRun.State.RUNNING):
-            actions.send_again(operation, by=row.run.by, grant=grant, in_run=True)
+            actions.send_again(operation, proved=False, by=row.run.by, grant=grant, in_run=True)
     except (SignInAgain, Throttled):
         raise
     except (ActionDenied, RoleMissing) as denied:  # it is not there, and it may not be sent again
-        actions.give_up(operation, by=row.run.by)
-        _settle(row, State.DENIED, getattr(denied, "reason", str(denied)), operation=operation)
+        reason = getattr(denied, "reason", str(denied))
+        if operation.may_be_given_up:
+            actions.give_up(operation, by=row.run.by)
+            _settle(row, State.DENIED, reason, operation=operation)
+        else:  # it may still come up
+            _later(row, State.UNKNOWN, reason, operation=operation)
     except UpstreamError as error:
         _later(row, State.UNKNOWN, f"We could not find out. {error}", operation=operation)
     else:

@@ -148,7 +148,10 @@ def _send_error(fields: dict[str, str], error: str, number: int, text: str) -> R
 
 @routes.on("GET", "/{tenant}/oauth2/v2.0/authorize")
 def authorize(cloud: Cloud, request: Request, tenant: str) -> Response:
-    """The page where a person says who they are. `prompt=none` asks the cookie instead of the person."""
+    """The page where a person says who they are. `prompt=none` asks the cookie instead of the person.
+
+    Whoever picks the account that is signed in has not said it anew: `auth_time` stays, but for `prompt=login`.
+    """
     fields = request.params()
     if problem := _authorize_problem(tenant, fields):
         return problem
@@ -158,13 +161,18 @@ def authorize(cloud: Cloud, request: Request, tenant: str) -> Response:
         entra.audience_of(fields.get("scope", "").split())
     except EntraError as error:
         return _send_error(fields, error.error, error.number, error.text)
-    signed_in = cloud.entra.sessions.get(_cookies(request).get(SESSION_COOKIE, ""), "")
+    session = _session(cloud, request)
+    signed_in = session.persona if session else ""
     if fields.get("prompt") == "none":
         if signed_in not in cloud.world.personas:
             text = "Session information is not sufficient for single-sign-on."
             return _send_error(fields, "login_required", 50058, text)
         return _sign_in(cloud, request, fields, signed_in, mfa=False)
     return _chooser(cloud, fields, signed_in)
+
+
+def _session(cloud: Cloud, request: Request) -> entra.Session | None:
+    return cloud.entra.sessions.get(_cookies(request).get(SESSION_COOKIE, ""))
 
 
 def _authorize_problem(tenant: str, fields: dict[str, str]) -> Response | None:
@@ -219,21 +227,25 @@ def chosen(cloud: Cloud, request: Request, tenant: str) -> Response:
 def _sign_in(cloud: Cloud, request: Request, fields: dict[str, str], persona: str, *, mfa: bool) -> Response:
     """A code for the application and a session cookie of Entra's own."""
     now = cloud.now().timestamp()
-    code, sid = f"0.sandbox-code.{secrets.token_urlsafe(32)}", secrets.token_urlsafe(16)
+    session = _session(cloud, request)
+    if session is None or session.persona != persona or mfa or fields.get("prompt") == "login":
+        session = entra.Session(persona, now, secrets.token_urlsafe(16))
+    code = f"0.sandbox-code.{secrets.token_urlsafe(32)}"
     cloud.entra.codes[code] = Grant(
         persona,
         fields.get("scope", "").split(),
         mfa or bool(cloud.mfa_at) or "capolids" in fields.get("claims", "") or "mfa" in fields.get("claims", ""),
-        now,
-        sid,
+        session.auth_time,
+        session.sid,
         nonce=fields.get("nonce", ""),
         redirect_uri=fields["redirect_uri"],
         challenge=fields.get("code_challenge", ""),
         challenge_method=fields.get("code_challenge_method", "plain"),
+        claims=fields.get("claims", ""),
         issued_at=now,
     )
     cookie = _cookies(request).get(SESSION_COOKIE) or secrets.token_urlsafe(16)
-    cloud.entra.sessions[cookie] = persona
+    cloud.entra.sessions[cookie] = session
     answer = {"code": code}
     if fields.get("client_info"):
         who = cloud.world.personas[persona]

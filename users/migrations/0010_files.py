@@ -11,8 +11,8 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('customers', '0003_short_assignments'),
-        ('partnerportal', '0003_h4_job_grants'),
-        ('users', '0007_h4_runs'),
+        ('partnerportal', '0003_job_grants'),
+        ('users', '0009_runs'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

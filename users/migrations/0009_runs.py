@@ -11,8 +11,8 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('customers', '0003_short_assignments'),
-        ('partnerportal', '0003_h4_job_grants'),
-        ('users', '0006_kinds'),
+        ('partnerportal', '0003_job_grants'),
+        ('users', '0008_open_names'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
