@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ from django.core.management import call_command
 from benchmarks.cloud import LATENCY, cloud, signed_in
 from benchmarks.figures import Figure
 from customers import sync
+from customers.access import Action, access_to
 from customers.models import Customer
+from partnerportal import grants
 from partnerportal.models import Pace, TokenCache
 from tests.faults import impatient_celery
 from users import tasks
@@ -69,7 +72,13 @@ def main() -> None:
         sync.sync_now()
         _, grant = signed_in("admin")
         where = Customer.objects.filter(listed=True, in_partner_center=True, domain__endswith=".onmicrosoft.example")
-        customers = list(where.exclude(tenant_id=None).order_by("pk")[:CUSTOMERS])
+        graph = grants.graph(grant)
+        may = (
+            customer
+            for customer in where.exclude(tenant_id=None).order_by("pk")
+            if access_to(customer.tenant_id or "", by=grant.operator, graph=graph)[Action.CREATE].yes
+        )
+        customers = list(islice(may, CUSTOMERS))
         found: dict[str, Any] = {"rows": ROWS, "rate": RATE, "customers": CUSTOMERS}
         paced = f"{RATE * BELOW},{RATE * BELOW * CUSTOMERS}"
         limited(customers, RATE)

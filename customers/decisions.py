@@ -82,6 +82,7 @@ def decide(tenant_id: str, avepoint_id: str, verdict: MatchDecision.Verdict, *, 
             snapshot.hold()
             decision = _decide(tenant_id, avepoint_id, verdict, uuid.uuid4(), by)
             snapshot.changed()
+            _note_decided(decision, by)
             return decision
     except IntegrityError:
         raise Undecided(_who_was_first(tenant_id, avepoint_id)) from None
@@ -112,7 +113,6 @@ def _decide(
         merge.join(rows.theirs, mine)
     elif suggestion:
         suggestion.delete()
-    _note("link customers" if verdict == Verdict.LINKED else "keep customers apart", decision, "", verdict.label, by)
     return decision
 
 
@@ -177,12 +177,17 @@ def _confirm(seen: str, batch: uuid.UUID, by: Operator) -> int:
     pairs = list(confirmable()[:MOST_AT_ONCE])
     if not pairs or fingerprint(pairs) != seen:
         raise Stale(_what_changed())
+    made = []
     for pair in pairs:
         try:
-            _decide(pair.partner_center.tenant_id or "", pair.avepoint.avepoint_id, Verdict.LINKED, batch, by)
+            made.append(
+                _decide(pair.partner_center.tenant_id or "", pair.avepoint.avepoint_id, Verdict.LINKED, batch, by)
+            )
         except Undecided as refusal:  # this one is no pair any more
             raise Stale(str(refusal)) from None
     snapshot.changed()
+    for decision in made:  # the trail comes last in a transaction
+        _note_decided(decision, by)
     return len(pairs)
 
 
@@ -204,14 +209,18 @@ def undo(decisions: QuerySet[MatchDecision], *, by: Operator) -> int:
     with transaction.atomic():
         snapshot.hold()
         held = list(decisions.filter(undone_at=None).order_by("pk"))
+        undone = []
         for decision in held:
             won = MatchDecision.objects.filter(pk=decision.pk, undone_at=None).update(
                 undone_by=by, undone_at=clock.now()
             )
             if won:
-                _take_back(decision, by)
+                _take_back(decision)
+                undone.append(decision)
         if held:
             snapshot.changed()
+            for decision in undone:
+                _note("undo match decision", decision, decision.get_verdict_display(), "", by)
             return len(held)
     last = decisions.select_related("undone_by").order_by("-undone_at").first()
     if last is None or last.undone_by is None:
@@ -219,7 +228,7 @@ def undo(decisions: QuerySet[MatchDecision], *, by: Operator) -> int:
     raise Undecided(f"{last.undone_by.name} undid this at {_at(last, undone=True)}. Nothing more was done.")
 
 
-def _take_back(decision: MatchDecision, by: Operator) -> None:
+def _take_back(decision: MatchDecision) -> None:
     rows = rows_of(decision.tenant_id, decision.avepoint_id)
     if rows and decision.verdict == Verdict.LINKED and rows.joined:
         merge.part(rows.theirs)
@@ -228,7 +237,12 @@ def _take_back(decision: MatchDecision, by: Operator) -> None:
         MatchSuggestion.objects.get_or_create(
             partner_center=rows.mine.customer, avepoint=rows.theirs.customer, defaults={"reason": decision.reason}
         )
-    _note("undo match decision", decision, decision.get_verdict_display(), "", by)
+
+
+def _note_decided(decision: MatchDecision, by: Operator) -> None:
+    is_link = decision.verdict == Verdict.LINKED
+    action = "link customers" if is_link else "keep customers apart"
+    _note(action, decision, "", decision.get_verdict_display(), by)
 
 
 def _note(action: str, decision: MatchDecision, before: str, after: str, by: Operator) -> None:

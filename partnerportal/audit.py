@@ -1,6 +1,7 @@
 """The audit trail: an intent before anything is sent, an outcome after.
 
-Both are inserted rows; nothing is ever updated. When the intent cannot be stored, nothing is sent.
+Both are inserted rows of one chain (`chain.py`); nothing is ever updated. When the intent cannot be stored, nothing is
+sent. In a transaction they come last: the end of the chain is locked from there to the commit.
 """
 
 import uuid
@@ -10,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
-from . import clock
+from . import chain, clock
 from .log import current_request_id
 from .models import AppendOnly, AuditEvent, Operator
 from .permissions import Permission, may
@@ -48,7 +49,7 @@ class Result:
 def intend(subject: Subject, *, by: Operator, attempt: uuid.UUID | None = None) -> uuid.UUID:
     """Store that `by` is about to do this. Returns the attempt's id, for `conclude`."""
     attempt = attempt or uuid.uuid4()
-    _row(AuditEvent.Kind.INTENT, attempt, subject, by).save(force_insert=True)
+    chain.append(_row(AuditEvent.Kind.INTENT, attempt, subject, by))
     return attempt
 
 
@@ -63,7 +64,7 @@ def conclude(attempt: uuid.UUID, subject: Subject, result: Result, *, by: Operat
     row.upstream_request_id = result.upstream_request_id[:64]
     row.correlation_id = result.correlation_id[:64]
     row.milliseconds = result.milliseconds
-    row.save(force_insert=True)
+    chain.append(row)
 
 
 def note(subject: Subject, result: Result, *, by: Operator) -> None:

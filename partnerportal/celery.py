@@ -62,6 +62,7 @@ def configuration() -> dict[str, Any]:
             "destroy the tokens of sessions that ran out": every(
                 settings.PURGE_EVERY, "partnerportal.tasks.forget_abandoned_sessions"
             ),
+            "verify the audit trail": every(settings.AUDIT_VERIFY_EVERY, "partnerportal.tasks.verify_audit"),
             "forget from where sign-ins were started": every(
                 settings.PURGE_EVERY, "partnerportal.tasks.forget_sign_in_starts"
             ),

@@ -15,7 +15,7 @@ from django.urls import Resolver404, resolve
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 
-from partnerportal import freshness, log, problems, sessions
+from partnerportal import chain_check, freshness, log, problems, sessions
 from partnerportal.models import TokenCache
 from partnerportal.preferences import Preferences
 from partnerportal.upstream.errors import UpstreamError
@@ -218,7 +218,7 @@ def upstream_budget(get_response: GetResponse) -> GetResponse:
 
 
 class UpstreamErrors:
-    """What a view did not handle of upstream's answers becomes a page (or a notice) in words."""
+    """What a view did not handle of upstream's answers, or of a broken trail, becomes a page (or a notice) in words."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -229,4 +229,6 @@ class UpstreamErrors:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, UpstreamError):
             return problems.upstream(request, exception)
+        if isinstance(exception, chain_check.Broken):
+            return problems.answer(request, problems.stopped(str(exception)))
         return None

@@ -170,6 +170,9 @@ class AuditEvent(models.Model):
         FAILED = "failed", "Failed"
         UNKNOWN = "unknown", "Unknown"
 
+    seq = models.BigIntegerField(db_index=True)  # its place in the chain, from 1; `chain.py` says it
+    previous = models.CharField(max_length=64)  # the hash of the row before
+    hash = models.CharField(max_length=64)
     attempt = models.UUIDField()  # ties an outcome to its intent
     kind = models.CharField(max_length=7, choices=Kind)
     at = models.DateTimeField(default=clock.now)
@@ -219,3 +222,16 @@ class AuditEvent(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("Audit events are never deleted.")
+
+
+class AuditHead(models.Model):
+    """The end of the audit trail's chain. One row: whoever adds to the trail moves it on first (`chain.py`)."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    count = models.BigIntegerField(default=0)  # rows in the chain
+    previous = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)  # of the last row
+    broken = models.TextField(blank=True)  # why writes to customers are stopped; "" while they are not
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.hash}"

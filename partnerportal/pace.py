@@ -1,4 +1,4 @@
-"""How fast the workers of runs ask Partner Center: a pace for each customer, and one for all together (decision 25).
+"""How fast the workers of runs ask Partner Center: a pace for each customer, and one for all together (decision 26).
 
 The database plans, for all workers on all machines: a conditional update takes the next moment of a pace, and whoever
 has taken it waits for it. Nothing is held meanwhile, so a worker that dies loses its own moment and no more. Clocks

@@ -78,7 +78,8 @@ STALE_FORM = Problem(
 
 def too_large(size: int, limit: int) -> Problem:
     """More was sent than the page takes. Nothing of it was looked at."""
-    size_words, limit_words = (f"{each / 1024 / 1024:.3g} MB" for each in (size, limit))
+    told = min(size, 2**50)  # a header can say anything
+    size_words, limit_words = (f"{each / 1024 / 1024:.3g} MB" for each in (told, limit))
     return Problem(
         status=413,
         title="This is too large",
@@ -95,6 +96,11 @@ def denied(reason: str) -> Problem:
         reason=reason,
         next_step=f"{settings.ACCESS_CONTACT[:1].upper()}{settings.ACCESS_CONTACT[1:]} can grant it.",
     )
+
+
+def stopped(reason: str) -> Problem:
+    """The audit trail is not whole, so nothing is sent to customers."""
+    return Problem(status=503, title="Changes to customers are stopped", reason=reason)
 
 
 def is_htmx(request: HttpRequest) -> bool:

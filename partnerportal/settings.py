@@ -340,6 +340,7 @@ SYNC_EVERY = timedelta(minutes=15)
 REPUBLISH_EVERY = timedelta(seconds=30)
 RUNS_EVERY = timedelta(seconds=10)
 PURGE_EVERY = timedelta(seconds=60)
+AUDIT_VERIFY_EVERY = timedelta(hours=1)
 
 # --- Log ----------------------------------------------------------------------------------------------------
 

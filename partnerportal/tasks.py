@@ -5,7 +5,7 @@ from importlib import import_module
 from celery import shared_task
 from django.conf import settings
 
-from partnerportal import rates, sessions
+from partnerportal import chain_check, rates, sessions
 
 
 @shared_task
@@ -19,3 +19,9 @@ def forget_abandoned_sessions() -> None:
 def forget_sign_in_starts() -> None:
     """Addresses from which somebody started a sign-in are kept no longer than the limit needs them."""
     rates.forget()
+
+
+@shared_task
+def verify_audit() -> None:
+    """All of the audit trail is looked at; what is found stops the writes to customers, and is in the log."""
+    chain_check.verify()

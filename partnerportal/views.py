@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from partnerportal import audit as audit_trail
-from partnerportal import clock, problems, sessions
+from partnerportal import chain_check, clock, problems, sessions
 from partnerportal.http import AnyRequest, OperatorRequest, differing, go_to, render_page, typed, with_query
 from partnerportal.models import AppendOnly, AuditEvent
 from partnerportal.permissions import Permission, RoleMissing, may, require
@@ -41,19 +41,21 @@ def livez(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_not_required
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 while the database answers."""
+    """200 while the database answers, so while everybody can read; the word says if changes are stopped."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError:
         logger.exception("the database does not answer")
         return HttpResponse("The database does not answer.\n", content_type="text/plain", status=503)
-    return _probe("ready")
+    return _probe("ready", chain_check.told_stopped)
 
 
-def _probe(word: str) -> HttpResponse:
+def _probe(word: str, stopped: Callable[[], str] = str) -> HttpResponse:
     if not _migrated():
         return HttpResponse("Run manage.py migrate first.\n", content_type="text/plain", status=503)
+    if why := stopped():
+        word = f"{word}, but changes to customers are stopped. Run manage.py audit_verify. {why}"
     return HttpResponse(f"{word}\n", content_type="text/plain")
 
 

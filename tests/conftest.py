@@ -44,6 +44,26 @@ def nothing_remembered() -> Iterator[None]:
     sync.app_only_refused.clear()
     yield
     Path(settings.CLOCK_OFFSET_FILE).unlink(missing_ok=True)
+    (settings.VAR_DIR / "audit-head").unlink(missing_ok=True)  # the database of the next test begins anew
+
+
+@pytest.fixture(autouse=True)
+def the_trail_comes_last() -> Iterator[None]:
+    """Whoever holds the end of the audit trail writes nothing else until the commit: nobody waits in a circle."""
+    held: list[str] = []  # the savepoint, which is the transaction of the code under test
+
+    def watch(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        word, is_trail = sql.lstrip()[:6].upper(), "partnerportal_audit" in sql[:200]
+        open_now = [name for name in context["connection"].savepoint_ids if name]
+        held[:] = [name for name in held if name in open_now]
+        if word in ("INSERT", "UPDATE", "DELETE") and not is_trail:
+            assert not held, f"written after the audit trail, in the same transaction: {sql[:200]}"
+        if word == "UPDATE" and is_trail:
+            held[:] = open_now
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(watch):
+        yield
 
 
 # --- The sandbox --------------------------------------------------------------------------------------------

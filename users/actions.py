@@ -18,7 +18,7 @@ from django.db import IntegrityError
 from customers.access import Action, ActionDenied, access_to
 from customers.explain import why_not
 from customers.models import Customer
-from partnerportal import audit, grants
+from partnerportal import audit, chain_check, grants
 from partnerportal.models import AuditEvent, Operator, TokenCache
 from partnerportal.permissions import Permission, RoleMissing, may
 from partnerportal.upstream.errors import Forbidden, NotFound, UpstreamError
@@ -316,7 +316,9 @@ def send_again(operation: Operation, *, proved: bool, by: Operator, grant: Token
         detail = "The password can no longer be opened, so it is not sent again. Set a new one."
         operations.decide(operation, by=by, state=State.STOPPED, detail=detail, sealed_password=None)
         return
-    if not operations.again(operation, by=by, grant=grant):
+    with _refusals_noted(operations.subject(operation), by):
+        won = operations.again(operation, by=by, grant=grant)
+    if not won:
         return
     operations.send(operation, partial(_write_of(operation).send, partner_center, operation))
     if is_create and operation.state == State.UNKNOWN and refusals.name_is_taken(operation.detail):
@@ -381,6 +383,9 @@ def _refusals_noted(about: audit.Subject, by: Operator) -> Iterator[None]:
         raise
     except UserGone:
         _note(about, AuditEvent.Outcome.CONFLICT, "The user is not in this customer any more.", by)
+        raise
+    except chain_check.Broken as broken:
+        _note(about, AuditEvent.Outcome.REFUSED, str(broken), by)
         raise
     except Administrator as powerful:
         detail = f"The user is an administrator: {', '.join(powerful.roles)}."

@@ -14,6 +14,7 @@ from django.urls import reverse
 from customers.access import Access, Action, ActionDenied
 from customers.explain import why_not
 from customers.models import Customer
+from partnerportal import chain_check
 from partnerportal.models import Operator, TokenCache
 from partnerportal.permissions import Permission, may
 from partnerportal.upstream.errors import Forbidden, UpstreamError
@@ -125,6 +126,8 @@ def follow(create: Operation, *, by: Operator, grant: TokenCache, in_run: bool =
         return denied.reason
     except actions.TooFast:
         return actions.TOO_FAST
+    except chain_check.Broken as broken:
+        return str(broken)
     except UpstreamError as error:  # nothing was sent yet
         return str(error)
     operations.wait_for(following)  # another request may be at it

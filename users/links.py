@@ -56,9 +56,10 @@ def make(operation: Operation, *, lasts: timedelta, passphrase: Secret, by: Oper
     )
     with transaction.atomic():
         Operation.objects.select_for_update().get(pk=operation.pk)  # of two presses at once the second ends the first
-        for older in _open_ones().filter(_of_same_user(operation)):
-            _end(older, State.REVOKED, "A newer link took its place.", by=by)
+        replaced = [one for one in _open_ones().filter(_of_same_user(operation)) if _close_as(State.REVOKED, one)]
         link.save(force_insert=True)
+        for older in replaced:  # the trail comes last in a transaction
+            _note(older, "revoke hand-over link", "A newer link took its place.", by=by)
         _note(link, "make hand-over link", told, by=by)
     return token
 
@@ -137,17 +138,21 @@ def _close(link: HandoverLink) -> None:
 
 def _end(link: HandoverLink, state: State, detail: str, *, by: Operator | None = None) -> bool:
     """The link is over, its secrets are gone and the trail says so, in one transaction. False: it was over before."""
-    now = clock.now()
-    ours = _open_ones().filter(pk=link.pk)
-    if state == State.OPENED:
-        ours = ours.filter(expires_at__gt=now)
     with transaction.atomic():
-        won = bool(ours.update(state=state, sealed_password=None, passphrase="", ended_at=now))
+        won = _close_as(state, link)
         if won:
             outcome = Outcome.REFUSED if state == State.CLOSED else Outcome.DONE
             action = "revoke hand-over link" if by else f"hand-over link {state}"
             _note(link, action, detail, by=by or _nobody(link, state), outcome=outcome)
     return won
+
+
+def _close_as(state: State, link: HandoverLink) -> bool:
+    now = clock.now()
+    ours = _open_ones().filter(pk=link.pk)
+    if state == State.OPENED:
+        ours = ours.filter(expires_at__gt=now)
+    return bool(ours.update(state=state, sealed_password=None, passphrase="", ended_at=now))
 
 
 def _open_ones() -> QuerySet[HandoverLink]:

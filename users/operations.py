@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from customers.models import Customer
-from partnerportal import audit, clock, vault
+from partnerportal import audit, chain_check, clock, vault
 from partnerportal.models import AuditEvent, Operator, TokenCache
 from partnerportal.upstream.errors import Conflict, Forbidden, Throttled, UpstreamError
 from partnerportal.upstream.http import Secret
@@ -89,8 +89,9 @@ def begin(
     """Commit the intent: the row, the sealed password and the audit line.
 
     `licences` (SKU id -> name) are to be assigned once a user is created. Raises IntegrityError on a second press, and
-    while another create of the same name is undecided.
+    while another create of the same name is undecided; `chain_check.Broken` while the audit trail is not whole.
     """
+    chain_check.must_hold()
     operation = Operation(
         op_id=op_id,
         kind=kind,
@@ -147,8 +148,10 @@ def send(operation: Operation, call: Callable[[], Receipt]) -> Operation:
 def again(operation: Operation, *, by: Operator, grant: TokenCache) -> bool:
     """Open an operation for a send under its old id: a look-up found it absent, or it has waited for another one.
 
-    Its password may then be seen by the sign-in that sends it now. False: somebody was faster.
+    Its password may then be seen by the sign-in that sends it now. False: somebody was faster. Raises
+    `chain_check.Broken` while the audit trail is not whole.
     """
+    chain_check.must_hold()
     attempt = uuid.uuid4()
     with transaction.atomic():
         won = operation.write(

@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from partnerportal import audit, clock
+from partnerportal import audit, chain_check, clock
 from partnerportal.models import AuditEvent, Operator
 from partnerportal.upstream.errors import UpstreamError
 from partnerportal.upstream.gdap_api import GdapApi, GdapCustomer
@@ -49,11 +49,12 @@ def current() -> GdapSync | None:
 def request_sync(*, by: Operator, op_id: uuid.UUID) -> GdapSync:
     """Ask the GDAP API to synchronise the partner's customers; the mail about it goes to `by`.
 
-    Raises `AlreadyRequested`, and `NotRequested` when we could not even sign in. An `UpstreamError` is kept in the
-    row and raised again.
+    Raises `AlreadyRequested`, `chain_check.Broken`, and `NotRequested` when we could not even sign in. An
+    `UpstreamError` is kept in the row and raised again.
     """
     if current() or GdapSync.objects.filter(op_id=op_id).exists():
         raise AlreadyRequested
+    chain_check.must_hold()
     subject = _subject(by)
     api = GdapApi()
     try:

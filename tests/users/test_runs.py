@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from partnerportal import clock, grants
 from partnerportal.models import AuditEvent, Pace, TokenCache
@@ -612,3 +612,13 @@ def test_a_run_that_was_not_started_goes_after_a_day_and_the_people_of_an_old_on
     purge_secrets()
     row = OnboardingRow.objects.get()
     assert (row.user_name, row.target_name, row.fields, row.state) == ("", "", {}, "done")
+
+
+def test_a_broken_audit_trail_pauses_the_run_before_anything_leaves(admin, directory, worker):
+    found = creating("anna", "bert")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE partnerportal_auditevent SET actor_name = 'Nobody'")
+    worker.drain(found)
+    assert (directory.writes(), states(found)) == ([], [RowState.QUEUED] * 2)
+    assert again(found).state == State.PAUSED
+    assert "audit trail is not whole" in again(found).reason

@@ -15,7 +15,7 @@ from django.db.models import F
 
 from customers.access import ActionDenied, access_to
 from customers.explain import why_not
-from partnerportal import clock, freshness, grants, identity, pace
+from partnerportal import chain_check, clock, freshness, grants, identity, pace
 from partnerportal.models import TokenCache
 from partnerportal.permissions import RoleMissing
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, Unintelligible, UpstreamError
@@ -88,6 +88,9 @@ def _attempt(row: OnboardingRow) -> None:
     except Halt as halt:
         _back(row, operation)
         row.run.move(to=halt.to, before=(OnboardingRun.State.RUNNING,), reason=str(halt))
+    except chain_check.Broken as broken:
+        _back(row, operation)
+        row.run.move(to=OnboardingRun.State.PAUSED, before=(OnboardingRun.State.RUNNING,), reason=str(broken))
     except (SignInAgain, identity.NotGenuine, identity.WrongTenant) as error:
         _back(row, operation)
         reason = f"{error} Then press Resume." if isinstance(error, SignInAgain) else ENDED

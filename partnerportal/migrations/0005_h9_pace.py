@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('partnerportal', '0003_job_grants'),
+        ('partnerportal', '0004_audit_chain'),
     ]
 
     operations = [
