@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHORT = os.environ.get("BENCH_SHORT") == "1"
 SIZES = os.environ.get("BENCH_SIZES", "300" if SHORT else "10000 100000 1000000").split()
 SYNC_SIZES = os.environ.get("BENCH_SYNC_SIZES", str(sync.SHORT if SHORT else sync.RATED)).split()
-PARTS = os.environ.get("BENCH_PARTS", "access users sync lists").split()
+PARTS = os.environ.get("BENCH_PARTS", "access users runs sync lists").split()
 OUT = Path(os.environ.get("BENCH_OUT", ROOT / "var" / "bench.json"))
 
 Run = dict[str, Any]
@@ -40,6 +40,7 @@ def main() -> None:
     measured: dict[str, Callable[[], tuple[Any, list[Figure]]]] = {
         "access": access,
         "users": users,
+        "runs": runs_of_rows,
         "sync": syncs,
         "lists": lists,
     }
@@ -71,6 +72,19 @@ def users() -> tuple[list[Run], list[Figure]]:
         figures = [Figure(**one) for one in found["figures"]]
         show(f"{kind}: users pages, each upstream answer 150 ms later", figures)
         runs.append({"database": kind, "steps": found["steps"]})
+        all_figures += figures
+    return runs, all_figures
+
+
+def runs_of_rows() -> tuple[list[Run], list[Figure]]:
+    """Runs over several users, on each database."""
+    runs, all_figures = [], []
+    for kind in kinds(short=SHORT):
+        with new_database(kind) as url:
+            found = json.loads(_said(url, "benchmarks.runs"))
+        figures = [Figure(**one) for one in found.pop("figures")]
+        show(f"{kind}: runs of {found['rows']:,} users a customer, {found['rate']:g} requests a second", figures)
+        runs.append({"database": kind, **found})
         all_figures += figures
     return runs, all_figures
 

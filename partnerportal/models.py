@@ -2,6 +2,7 @@
 
 import uuid
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -99,6 +100,20 @@ class SignInStart(models.Model):
 
     def __str__(self) -> str:
         return f"{self.address} at {self.at:%H:%M:%S}"
+
+
+class Pace(models.Model):
+    """When the next request may go to one customer, or to all of them together (`pace.py`). One row each."""
+
+    LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+    key = models.CharField(max_length=36, primary_key=True)  # the tenant id, or `pace.ALL`
+    next_at = models.DateTimeField(default=LONG_AGO)  # all before it are taken
+    resumes_at = models.DateTimeField(default=LONG_AGO)  # until then Microsoft has asked for patience
+    slow_until = models.DateTimeField(default=LONG_AGO)  # until then it goes slower
+
+    def __str__(self) -> str:
+        return f"{self.key} from {self.next_at:%H:%M:%S}"
 
 
 class AppendOnly(models.QuerySet["AuditEvent"]):

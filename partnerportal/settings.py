@@ -40,6 +40,7 @@ SETTING_NAMES = (
     "PARTNER_CENTER_URL",
     "PARTNER_CENTER_SCOPE",
     "PARTNER_CENTER_RESET_PATH",
+    "PARTNER_CENTER_RATES",
     "GRAPH_URL",
     "AVEPOINT_URL",
     "AVEPOINT_TOKEN_URL",
@@ -119,6 +120,24 @@ def _proxies() -> int:
             "proxies stand in front of it and add to X-Forwarded-For; without one, leave it empty."
         )
     return int(said)
+
+
+# --- The pace of runs ---------------------------------------------------------------------------------------
+
+
+def _partner_center_rates() -> tuple[float, float]:
+    """PARTNER_CENTER_RATES: requests a second of all runs together, to one customer and to all of them."""
+    said = env.str("PARTNER_CENTER_RATES", default="8,40")
+    try:
+        to_one, to_all = map(float, said.split(","))
+    except ValueError:
+        to_one = to_all = 0
+    if not 0 < to_one <= to_all < 1_000_000:
+        sys.exit(
+            f"Partner Desk does not start: PARTNER_CENTER_RATES is {said}, which is not two numbers as in 8,40. Say "
+            "how many requests a second may go to one customer, and, not less, how many to all customers together."
+        )
+    return to_one, to_all
 
 
 # --- Core ---------------------------------------------------------------------------------------------------
@@ -286,6 +305,7 @@ PARTNER_CENTER_SCOPE = env.str(
     "PARTNER_CENTER_SCOPE", default="https://api.partnercenter.microsoft.com/user_impersonation"
 )
 PARTNER_CENTER_RESET_PATH = env.str("PARTNER_CENTER_RESET_PATH", default="resetpassword").strip("/")
+PARTNER_CENTER_RATES = _partner_center_rates()
 GRAPH_URL = env.str("GRAPH_URL", default="https://graph.microsoft.com/v1.0").rstrip("/")
 AVEPOINT_URL = env.str("AVEPOINT_URL", default="https://graph.avepointonlineservices.com").rstrip("/")
 AVEPOINT_TOKEN_URL = env.str("AVEPOINT_TOKEN_URL", default="https://identity.avepointonlineservices.com/connect/token")

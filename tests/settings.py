@@ -50,6 +50,7 @@ os.environ.update(
         "DATABASE_URL": os.environ.get("TEST_DATABASE_URL")
         or (POSTGRES_URL if os.environ.get("TEST_DATABASE") == "postgres" else ""),
         "CELERY_BROKER_URL": os.environ.get("TEST_BROKER_URL", "filesystem://"),
+        "PARTNER_CENTER_RATES": os.environ.get("TEST_RATES", "1000,1000"),  # no test waits for its turn
         "CLOCK_OFFSET_FILE": f"{os.environ['VAR_DIR']}/clock_offset",
         "UPSTREAM_ROUTES": json.dumps(
             {

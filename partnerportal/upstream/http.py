@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 import requests
@@ -103,6 +103,32 @@ def remaining() -> float:
     return float(settings.UPSTREAM_BUDGET) if deadline is None else max(0.0, deadline - time.monotonic())
 
 
+# --- Whose turn it is ---------------------------------------------------------------------------------------
+
+
+class Pacer(Protocol):
+    """What lets calls go one after the other, for all processes that ask (`pace.py`)."""
+
+    def turn(self, call: "Call") -> None:
+        """Return when the call may go. Raises `Throttled` when that is too far away."""
+
+    def slow_down(self, call: "Call", seconds: float | None) -> None:
+        """The call was answered 429, with the seconds that it asks for."""
+
+
+_pacer: ContextVar[Pacer | None] = ContextVar("upstream_pacer", default=None)
+
+
+@contextmanager
+def paced(pacer: Pacer) -> Iterator[None]:
+    """Every try of a call inside waits for its turn; what is answered 429 is not tried again in here."""
+    token = _pacer.set(pacer)
+    try:
+        yield
+    finally:
+        _pacer.reset(token)
+
+
 # --- Question and answer ------------------------------------------------------------------------------------
 
 
@@ -150,15 +176,22 @@ class Answer:
 def send(call: Call) -> Answer:
     """The answer to one question, of any status; reads are retried (MAX_RETRIES) while the budget lasts.
 
-    Raises Unreachable when there is no answer, Unintelligible when a 2xx cannot be unpacked or is too large.
+    Raises Unreachable when there is no answer, Unintelligible when a 2xx cannot be unpacked or is too large, and
+    inside `paced` Throttled, with `sent` False, when it is not its turn soon.
     """
     started = time.monotonic()
     deadline = started + remaining()
     origin = _allowed_origin(call)
+    pacer = _pacer.get()
     attempt = 0
     while True:
+        if pacer:
+            pacer.turn(call)
         outcome = _once(call, origin, started, deadline)
         _log(call, outcome, started)
+        if pacer and isinstance(outcome, Answer) and outcome.status == 429:
+            pacer.slow_down(call, retry_after(outcome))
+            break
         pause = _pause(outcome, attempt) if call.reads else None
         if pause is None or time.monotonic() + pause >= deadline:
             break

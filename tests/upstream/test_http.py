@@ -624,6 +624,28 @@ def test_a_wait_that_does_not_fit_the_budget_is_not_begun(wire: responses.Reques
     assert time.monotonic() - began < 0.5
 
 
+def test_each_try_takes_its_turn_and_a_429_is_the_pacers_to_hear(
+    wire: responses.RequestsMock, no_waiting: list[float]
+) -> None:
+    heard: list[Any] = []
+
+    class Pacer:
+        def turn(self, call: Call) -> None:
+            heard.append(call.method)
+
+        def slow_down(self, call: Call, seconds: float | None) -> None:
+            heard.append(seconds)
+
+    wire.get(URL, status=503)
+    wire.get(URL, status=429, headers={"Retry-After": "2"})
+    with http.paced(Pacer()):
+        assert send(get()).status == 429
+    assert heard == ["GET", "GET", 2.0]
+    wire.get(URL, status=200, body=b"{}")
+    assert send(get()).status == 200
+    assert len(heard) == 3
+
+
 def answer_with(retry_after: str | None, *, status: int = 429, body: bytes = b"") -> Answer:
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     return Answer(

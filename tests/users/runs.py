@@ -68,10 +68,14 @@ class Worker:
 
     def __init__(self) -> None:
         self.messages: list[int] = []
+        self.later: list[tuple[int, float]] = []  # messages that come in so many seconds
         self.taken = 0
 
     def put(self, row_id: int) -> None:
         self.messages.append(row_id)
+
+    def put_by(self, args: tuple[int], countdown: float) -> None:
+        self.later.append((args[0], countdown))
 
     def take(self) -> None:
         """One message."""
@@ -79,7 +83,12 @@ class Worker:
         carry_out_row(self.messages.pop(0))
 
     def drain(self, run: OnboardingRun | None = None) -> None:
-        """All messages, with those that they lead to; first those of a run that was just started."""
+        """All messages, with those that they lead to; first those of a run that was just started.
+
+        Those that were to come later come at once: too early, if nobody has moved the clock, which does no harm.
+        """
+        self.messages += [row_id for row_id, _ in self.later]
+        self.later.clear()
         if run:
             self.messages += delivery.due(run)
         while self.messages:

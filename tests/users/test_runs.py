@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, connections
 
 from partnerportal import clock, grants
-from partnerportal.models import AuditEvent, TokenCache
+from partnerportal.models import AuditEvent, Pace, TokenCache
 from partnerportal.sandbox import seed
 from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM, ENTERPRISE_E3, POWER_BI_PRO
 from users import operations
@@ -35,6 +35,7 @@ from .runs import (
 def worker(monkeypatch):
     found = Worker()
     monkeypatch.setattr("users.tasks.carry_out_row.delay", found.put)
+    monkeypatch.setattr("users.tasks.carry_out_row.apply_async", found.put_by)
     return found
 
 
@@ -361,6 +362,40 @@ def test_a_customer_that_is_slowed_down_waits_and_the_others_go_on(admin, direct
     assert states(found) == ["done"] * 4
     first_try, *others = [line for line in posts(directory) if tenant("contoso") in line["path"]]
     assert first_try["request_id"] not in {line["request_id"] for line in others}  # it was answered
+
+
+def test_a_customer_whose_turns_are_taken_gets_its_rows_back_without_a_try_and_on_time(
+    admin, directory, worker, move_clock
+):
+    found = creating("anna", "bert")
+    newcomers(found, "zoe", key="medium")
+    found.rows.filter(state="draft").update(state="queued")
+    taken = clock.now() + timedelta(seconds=6)
+    Pace.objects.create(key=tenant("contoso"), next_at=taken)
+    worker.drain(found)
+    assert states(found) == ["queued", "queued", "done"]
+    assert set(found.rows.filter(state="queued").values_list("not_before", "tries", "held")) == {(taken, 0, False)}
+    assert [line["path"] for line in posts(directory)] == [f"/v1/customers/{tenant('medium')}/users"]
+    waits = [(row_id, round(seconds)) for row_id, seconds in worker.later]
+    assert sorted(waits) == [(row_id, 6) for row_id in found.rows.filter(state="queued").values_list("pk", flat=True)]
+    page = admin.get(f"/onboarding/{found.key}/").content.decode()
+    assert f"2 rows go on at {taken:%H:%M:%S}." in page
+    move_clock(7)
+    worker.drain()
+    assert states(found) == ["done"] * 3
+
+
+def test_after_a_429_that_customer_goes_at_half_the_pace(admin, worker, sandbox, settings):
+    settings.PARTNER_CENTER_RATES = (10, 40)
+    found = creating("anna")
+    sandbox.fault("partnercenter", "status", method="POST", status=429, headers={"Retry-After": "4"})
+    worker.drain(found)
+    slowed = Pace.objects.get(pk=tenant("contoso"))
+    assert slowed.slow_until - slowed.resumes_at == timedelta(minutes=1)
+    assert found.rows.get().not_before <= slowed.resumes_at + timedelta(seconds=1)
+    [(row_id, seconds)] = worker.later  # before beat would look
+    assert row_id == found.rows.get().pk
+    assert 3 < seconds <= 4
 
 
 def test_no_retry_after_holds_a_row_for_more_than_an_hour(admin, worker, sandbox):

@@ -22,6 +22,7 @@ ADELE, NORA, KIM, GONE = (seed.SPECIAL_USERS[key] for key in ("plain", "no_locat
 def worker(monkeypatch):
     found = Worker()
     monkeypatch.setattr("users.tasks.carry_out_row.delay", found.put)
+    monkeypatch.setattr("users.tasks.carry_out_row.apply_async", found.put_by)
     return found
 
 

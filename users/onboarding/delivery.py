@@ -4,6 +4,9 @@ Each customer of a run has a lane: a few messages at a time, so that a run of th
 waits for another one's, and other work comes in between. Whoever is done with a row knocks for the next in its lane.
 """
 
+from typing import Any
+
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, F, Q
 
@@ -32,6 +35,17 @@ def next_in_lane(row: OnboardingRow) -> int | None:
     """The id of one more row of the same customer, marked; None when none is due."""
     waiting = OnboardingRow.due(clock.now()).filter(run=row.run_id, customer=row.customer_id, nudged=False)
     return next((pk for pk in waiting.order_by("line").values_list("pk", flat=True)[:LANE] if _mark(pk)), None)
+
+
+def next_to_wait_for(**which: Any) -> tuple[int, float] | None:
+    """The id of the row that may be taken up first, marked, and in how many seconds; None when beat sees it in time."""
+    now = clock.now()
+    soon = OnboardingRow.objects.filter(not_before__gt=now, not_before__lte=now + settings.RUNS_EVERY, **which)
+    waiting = soon.filter(run__state=State.RUNNING, state__in=OnboardingRow.OPEN, held=False, nudged=False)
+    for pk, at in waiting.order_by("not_before", "line").values_list("pk", "not_before")[:LANE]:
+        if at and _mark(pk):
+            return pk, (at - now).total_seconds()
+    return None
 
 
 def _mark(pk: int) -> bool:

@@ -15,11 +15,11 @@ from django.db.models import F
 
 from customers.access import ActionDenied, access_to
 from customers.explain import why_not
-from partnerportal import chain_check, clock, freshness, grants, identity
+from partnerportal import chain_check, clock, freshness, grants, identity, pace
 from partnerportal.models import TokenCache
 from partnerportal.permissions import RoleMissing
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, Unintelligible, UpstreamError
-from partnerportal.upstream.http import budget
+from partnerportal.upstream.http import budget, paced
 
 from .. import actions, operations, refusals
 from ..models import OnboardingRow, OnboardingRun, Operation
@@ -60,7 +60,7 @@ def carry_out(row_id: int) -> OnboardingRow | None:
     if row is None:
         return None
     try:
-        with budget(settings.UPSTREAM_BUDGET):
+        with budget(settings.UPSTREAM_BUDGET), paced(pace):
             _attempt(row)
     except LeaseLost:
         log.warning("row %s of run %s was taken over, or stopped", row.line, row.run_id)
@@ -74,6 +74,10 @@ def _attempt(row: OnboardingRow) -> None:
     operation = Operation.objects.select_related("by", "customer").filter(op_id=row.op_id).first()
     if operation is None and row.run.state != OnboardingRun.State.RUNNING:
         _settle(row, State.STOPPED, STOPPED)
+        return
+    asks = operation is None or operation.undecided
+    if asks and (until := pace.full_until(row.tenant_id)):  # no worker waits for that with the row in its hands
+        _back(row, operation, not_before=until)
         return
     try:
         grant = _grant_of(row.run)

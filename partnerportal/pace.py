@@ -1,0 +1,121 @@
+"""How fast the workers of runs ask Partner Center: a pace for each customer, and one for all together (decision 26).
+
+The database plans, for all workers on all machines: a conditional update takes the next moment of a pace, and whoever
+has taken it waits for it. Nothing is held meanwhile, so a worker that dies loses its own moment and no more. Clocks
+that differ make it slower, never faster.
+"""
+
+import logging
+import re
+import time
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from partnerportal import clock
+from partnerportal.models import Pace
+from partnerportal.upstream.errors import Throttled
+from partnerportal.upstream.http import LONGEST_RETRY_AFTER, Call
+
+logger = logging.getLogger(__name__)
+
+ALL = "all"  # the key of the pace of all customers together
+PATIENCE = timedelta(seconds=1)  # that a worker sits with a row in its hands before it has begun
+LONGEST = timedelta(seconds=5)  # and in the middle of one
+SLOW_FOR = timedelta(minutes=1)  # each 429 halves the pace for one minute more
+MOST_HALVINGS = 4
+UNTOLD = 5.0  # seconds, when a 429 does not say how long
+AHEAD = timedelta(seconds=2 * LONGEST_RETRY_AFTER)  # further away: by a clock that was put right since
+
+_CUSTOMER = re.compile(r"/customers/([0-9a-f-]{36})(?:/|$)", re.IGNORECASE)
+
+
+def turn(call: Call) -> None:
+    """Return when a call to Partner Center may go; others may go at once. Raises `Throttled`, and nothing was sent."""
+    if not call.url.startswith(settings.PARTNER_CENTER_URL):
+        return
+    key, now = _key_of(call), clock.now()
+    if (at := _soonest(key, now)) - now > LONGEST:
+        raise _not_now(call, at)
+    at = _take(ALL, now)
+    if key != ALL:
+        at = _take(key, now, earliest=at)
+    if at > now:
+        time.sleep((at - now).total_seconds())
+        resumes_at = _ahead(_row(key).resumes_at, clock.now())
+        if resumes_at > clock.now():  # another one was told so meanwhile
+            raise _not_now(call, resumes_at)
+
+
+def full_until(tenant_id: str) -> datetime | None:
+    """When a row of this customer is worth taking up; None: now."""
+    now = clock.now()
+    at = _soonest(tenant_id.lower(), now)
+    return at if at - now > PATIENCE else None
+
+
+def slow_down(call: Call, seconds: float | None) -> None:
+    """After a 429: no turn before that time, and half the pace for a while. Of several at the same time one counts."""
+    now = clock.now()
+    pace = _row(_key_of(call))
+    until = now + timedelta(seconds=max(UNTOLD if seconds is None else seconds, 1.0))
+    told = Pace.objects.filter(pk=pace.pk, resumes_at=pace.resumes_at)
+    if _ahead(pace.resumes_at, now) > now:
+        told.filter(resumes_at__lt=until).update(resumes_at=until)
+        return
+    slow_until = until + SLOW_FOR * min(_halvings(pace, now) + 1, MOST_HALVINGS)
+    if told.update(resumes_at=until, slow_until=slow_until):
+        logger.warning("Partner Center asked to slow down for %s", pace.pk)
+
+
+def _key_of(call: Call) -> str:
+    found = _CUSTOMER.search(call.url)
+    return found[1].lower() if found else ALL
+
+
+def _row(key: str) -> Pace:
+    return Pace.objects.get_or_create(pk=key)[0]
+
+
+def _soonest(key: str, now: datetime) -> datetime:
+    """When a call could go that asks now, as far as it can be told without taking a turn."""
+    return max(_free(_row(each), now) for each in {key, ALL})
+
+
+def _take(key: str, now: datetime, earliest: datetime | None = None) -> datetime:
+    """The next moment of this pace, which from now on nobody else gets."""
+    to_one, to_all = settings.PARTNER_CENTER_RATES
+    while True:
+        pace = _row(key)
+        at = max(_free(pace, now), earliest or now)
+        rate = (to_all if key == ALL else to_one) / 2 ** _halvings(pace, at)
+        free = Pace.objects.filter(pk=key, next_at=pace.next_at)
+        if free.update(next_at=at + timedelta(seconds=1 / rate)):
+            return at
+
+
+def _free(pace: Pace, now: datetime) -> datetime:
+    return max(_ahead(pace.next_at, now), _ahead(pace.resumes_at, now))
+
+
+def _halvings(pace: Pace, now: datetime) -> int:
+    """How often the pace is halved: once for each minute that is left, begun or whole."""
+    left = _ahead(pace.slow_until, now) - max(now, _ahead(pace.resumes_at, now))
+    return min(max(-(-left // SLOW_FOR), 0), MOST_HALVINGS)
+
+
+def _ahead(at: datetime, now: datetime) -> datetime:
+    """A moment that is still to come, else now."""
+    return at if now < at < now + AHEAD else now
+
+
+def _not_now(call: Call, until: datetime) -> Throttled:
+    return Throttled(
+        source=call.source,
+        status=429,
+        request_id=call.request_id,
+        correlation_id=call.correlation_id,
+        sent=False,
+        retryable=True,
+        retry_at=until,
+    )
