@@ -10,7 +10,7 @@ from django.db import connection
 from customers import tasks
 from customers.gdap import api_sync
 from customers.models import GdapSync
-from partnerportal import clock
+from partnerportal import audit, clock
 from partnerportal.models import AuditEvent, Operator
 from partnerportal.upstream.errors import UpstreamError
 from tests.conftest import Browser
@@ -41,7 +41,7 @@ def second_admin(sandbox, signed_in):
     return signed_in("writer")
 
 
-def audit(kind="outcome"):
+def told(kind="outcome"):
     return AuditEvent.objects.filter(action="gdap sync", kind=kind)
 
 
@@ -93,8 +93,8 @@ def test_both_ways_to_accept_are_accepted(admin, sandbox, status):
 def test_intent_and_outcome_stand_in_the_audit_trail(admin):
     press(admin)
     found = GdapSync.objects.get()
-    assert audit("intent").get().attempt == found.op_id
-    outcome = audit().get()
+    assert told("intent").get().attempt == found.op_id
+    outcome = told().get()
     assert (outcome.attempt, outcome.outcome, outcome.actor_name) == (found.op_id, "done", "Maya Okafor")
     assert outcome.detail == "Your customers will be synchronized now."
 
@@ -120,7 +120,7 @@ def test_a_second_press_by_somebody_else_says_who_and_when_and_sends_nothing(adm
     assert answer.status_code == 409
     assert "by Maya Okafor." in Page(answer).words
     assert "Already requested at" in Page(other.get(PATH)).words
-    assert (len(sent(sandbox)), GdapSync.objects.count(), audit("intent").count()) == (1, 1, 1)
+    assert (len(sent(sandbox)), GdapSync.objects.count(), told("intent").count()) == (1, 1, 1)
 
 
 def test_htmx_gets_the_answer_in_place(admin, sandbox):
@@ -174,7 +174,7 @@ def test_two_presses_at_the_same_moment_send_one_request(sandbox, cast, same):
         thread.join()
     assert sorted(answers) == ["already", "requested"]
     assert len(sent(sandbox)) == 1
-    assert (audit("intent").count(), audit().count()) == (1, 1)
+    assert (told("intent").count(), told().count()) == (1, 1)
 
 
 # --- Refused, silent, not configured --------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def test_its_401_is_about_the_portal_and_signs_nobody_out(admin, sandbox):
     assert admin.get("/session/").status_code == 204
     found = GdapSync.objects.get()
     assert (found.state, found.open) == (State.REFUSED, None)
-    assert audit().get().outcome == "refused"
+    assert told().get().outcome == "refused"
 
 
 def test_after_a_refusal_it_can_be_asked_again_at_once(admin, sandbox):
@@ -242,7 +242,7 @@ def test_when_no_answer_comes_we_say_that_we_do_not_know(admin, sandbox, setting
     assert "was not requested" not in words
     found = GdapSync.objects.get()
     assert (found.state, found.open) == (State.UNKNOWN, True)
-    assert audit().get().outcome == "unknown"
+    assert told().get().outcome == "unknown"
     assert len(sent(sandbox)) == 1  # never repeated by the transport
     assert admin.post(PATH, {"op_id": str(uuid.uuid4())}).status_code == 409
     assert len(sent(sandbox)) == 1
@@ -266,7 +266,7 @@ def test_a_portal_that_died_while_asking_blocks_until_the_request_is_given_up(ca
         api_sync.request_sync(by=by, op_id=uuid.uuid4())
     monkeypatch.undo()
     assert GdapSync.objects.get().state == State.SENT
-    assert audit("intent").count() == 1
+    assert told("intent").count() == 1
     with pytest.raises(api_sync.AlreadyRequested):
         api_sync.request_sync(by=by, op_id=uuid.uuid4())
     move_clock(31 * 60)
@@ -316,7 +316,7 @@ def test_a_request_whose_sender_died_gets_its_outcome_in_the_trail(cast, move_cl
     by = cast("admin")
     op_id = uuid.uuid4()
     GdapSync.objects.create(op_id=op_id, by=by, email=by.email)
-    AuditEvent.objects.create(attempt=op_id, kind="intent", actor_oid=str(by.oid), action="gdap sync")
+    audit.intend(audit.Subject(action="gdap sync"), by=by, attempt=op_id)
     move_clock(31 * 60)
     tasks.watch_gdap_sync()
     assert GdapSync.objects.get().state == State.TIMED_OUT

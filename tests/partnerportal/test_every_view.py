@@ -86,9 +86,9 @@ def entered(sandbox, db):
 def undone(browser):
     """Afterwards the database, the browser's cookies and what is remembered are as they were."""
     cookies = copy.deepcopy(browser.cookies)
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
+    start = transaction.savepoint()  # not `atomic`, within which all requests would be one transaction
+    yield
+    transaction.savepoint_rollback(start)
     browser.cookies = cookies
     cache.clear()
     browser.has_looked()
