@@ -28,6 +28,16 @@ CUSTOMERS = "/customers/?page=2"  # the first page shows the names that are mean
 CUSTOMER = f"/customers/{seed.SPECIAL['medium']}/users/"
 CONTOSO = f"/customers/{seed.SPECIAL['contoso']}"
 ADELE = f"{CONTOSO}/users/{seed.SPECIAL_USERS['plain']}/"
+STARTERS = """Vorname;Nachname;Benutzername;Land
+Zoë;van den Berg;;NL
+Jörg;Müßig;;DE
+Ann;Lee;ann lee;GB
+Siân;Prys-Jones;;GB
+Chloé;D’Arcy;;Frankreich
+Tomás;Ó Briain;;Irlnd
+Ines;Navarro;;ES
+Owen;Marsh;adele.vance;GB
+"""  # three of them want a change
 READ_ONLY = f"/customers/{seed.SPECIAL['readonly']}/users/"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--lang=en-GB")  # fmt: skip
@@ -86,6 +96,7 @@ def main() -> None:
         one_user(camera)
         found_users(camera)
         customers(camera)
+        onboarding(camera)
         browser.close()
 
 
@@ -157,6 +168,23 @@ def forms(camera: Camera) -> None:
     with camera.browser_of("admin") as page:
         page.goto("/audit/")
         camera.take(page, "audit")
+
+
+def onboarding(camera: Camera) -> None:
+    """A sheet of new starters: what the check says of it, and the run once it is over."""
+    with camera.browser_of("admin") as page:
+        page.goto(f"{CONTOSO}/users/")
+        page.get_by_role("link", name="From a file").click()
+        sheet = {"name": "starters.csv", "mimeType": "text/csv", "buffer": STARTERS.encode("cp1252")}
+        page.get_by_label("CSV file or Excel workbook").set_input_files(sheet)  # type: ignore[arg-type]
+        page.get_by_role("button", name="Check this file").click()
+        page.get_by_text("3 rows need a change").wait_for()
+        camera.take(page, "onboarding-check")
+        page.get_by_role("link", name="Sign in again to create them").click()
+        page.get_by_role("button", name="Maya Okafor").click()
+        page.get_by_role("button", name="Create 5 users in 1 customer").click()
+        page.get_by_text("5 of 5").wait_for(timeout=60_000)
+        camera.take(page, "onboarding-run")
 
 
 def one_user(camera: Camera) -> None:

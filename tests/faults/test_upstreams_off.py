@@ -19,7 +19,7 @@ from tests.conftest import Browser
 from tests.pages import Page
 from users import operations
 
-SCALE = 1 / 30
+SCALE = 1 / 20
 FAULTS = {
     "dropped": {"kind": "drop_before"},
     "slow": {"kind": "slow", "seconds": 40 * SCALE},
@@ -52,6 +52,11 @@ def hurry(settings, monkeypatch):
     settings.UPSTREAM_CONNECT_TIMEOUT = 5 * SCALE
     monkeypatch.setattr(freshness, "SECONDS", 8 * SCALE)
     monkeypatch.setattr("partnerportal.upstream.http.random.uniform", lambda least, most: most * SCALE)
+
+
+def unhurried(settings):
+    """For pages whose own upstreams are well: a busy machine may need a second for what is not measured here."""
+    settings.UPSTREAM_BUDGET, settings.UPSTREAM_RIGHTS_BUDGET = 30, 8
 
 
 @pytest.fixture
@@ -170,6 +175,7 @@ def test_a_source_of_customers(admin, sandbox, settings, service, fault):
     assert f"{source.label} is not answering. Its columns are less than a minute old." in words
     assert "Alpine Ski House" in words
     if service == "avepoint":
+        unhurried(settings)
         for name in set(PAGES) - OWN:
             assert look(admin, PAGES[name])[0].status_code == 200
 
