@@ -36,7 +36,7 @@ Siân;Prys-Jones;;GB
 Chloé;D’Arcy;;Frankreich
 Tomás;Ó Briain;;Irlnd
 Ines;Navarro;;ES
-Owen;Marsh;adele.vance;GB
+Owen;Marsh;adele.vance@contosotrading.example;GB
 """  # three of them want a change
 READ_ONLY = f"/customers/{seed.SPECIAL['readonly']}/users/"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -178,12 +178,12 @@ def onboarding(camera: Camera) -> None:
         sheet = {"name": "starters.csv", "mimeType": "text/csv", "buffer": STARTERS.encode("cp1252")}
         page.get_by_label("CSV file or Excel workbook").set_input_files(sheet)  # type: ignore[arg-type]
         page.get_by_role("button", name="Check this file").click()
-        page.get_by_text("3 rows need a change").wait_for()
+        page.locator("#report").get_by_text("3 rows need a change").wait_for()
         camera.take(page, "onboarding-check")
         page.get_by_role("link", name="Sign in again to create them").click()
-        page.get_by_role("button", name="Maya Okafor").click()
+        page.get_by_role("button", name="Maya Okafor (admin)").click()
         page.get_by_role("button", name="Create 5 users in 1 customer").click()
-        page.get_by_text("5 of 5").wait_for(timeout=60_000)
+        page.get_by_text("8 of 8 rows done").wait_for(timeout=60_000)
         camera.take(page, "onboarding-run")
 
 
