@@ -45,7 +45,6 @@ WITHOUT_DATABASE = (
     *("users/test_forms.py", "users/test_names.py", "users/test_passwords.py"),
     *("users/onboarding/test_reading.py", "users/onboarding/test_hostile_files.py"),
     *("faults/test_worker_killed.py", "faults/test_gdap_reader_killed.py", "test_bench.py", "test_canaries.py"),
-    "faults/test_upstreams_off.py",  # what is stored then, test_sync holds on both
     *("partnerportal/test_identity.py", "partnerportal/test_log.py", "partnerportal/test_vault.py"),
 )
 
