@@ -280,3 +280,15 @@ def settled(page: Page) -> Iterator[None]:
     )
     yield
     page.locator("html[data-settled]").wait_for()
+
+
+@contextlib.contextmanager
+def page_ahead(page: Page) -> Iterator[None]:
+    """Wait until the page of users that the block makes the browser ask for ahead is there."""
+    with page.expect_response("**/users/ahead/**"):
+        yield
+
+
+def nothing_ahead(page: Page) -> None:
+    """The browser asks for no page ahead: what a test switches in the cloud meets the press itself."""
+    page.route("**/users/ahead/**", lambda route: route.fulfill(status=202))

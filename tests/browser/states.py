@@ -17,6 +17,7 @@ from tests.browser.conftest import (
     awkward,
     forget_gdap_syncs,
     gdap_was_read,
+    nothing_ahead,
     rows,
     settled,
     users_of,
@@ -256,7 +257,9 @@ def users_and_partner_center_down(stage: Stage) -> Page:
 @state
 def users_page_two_failed(stage: Stage) -> Page:
     stage.watch.expects(502, 503, 504)
-    page = stage.open_page("admin", users_of("contoso"))
+    page = stage.open_page("admin")
+    nothing_ahead(page)
+    page.goto(users_of("contoso"))
     stage.sandbox.fault("partnercenter", "status", path="/users", status=503, times=0)
     page.get_by_role("link", name="Next").click()
     expect(page.locator("#notice .notice")).to_be_visible()

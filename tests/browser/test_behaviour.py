@@ -16,6 +16,7 @@ from tests.browser.conftest import (
     Watch,
     awkward,
     focused,
+    nothing_ahead,
     rows,
     settled,
     users_of,
@@ -234,6 +235,7 @@ def test_the_theme_stays(page: Page) -> None:
 
 def test_the_last_press_wins(page: Page, sandbox: Cloud) -> None:
     """Two links of one table, pressed before the first has answered: the view is the one that the URL names."""
+    nothing_ahead(page)
     page.goto(users_of("contoso"))
     sandbox.fault("partnercenter", "slow", path="/users", seconds=1)
     page.get_by_role("link", name="Next").click()
@@ -563,6 +565,7 @@ def test_a_phone_has_a_menu_and_a_sheet_of_filters(open_page: OpenPage) -> None:
 
 def test_page_one_stays_when_page_two_fails(page: Page, sandbox: Cloud, watch: Watch) -> None:
     watch.expects(502, 503, 504)
+    nothing_ahead(page)
     page.goto(users_of("contoso"))
     here, names = page.url, rows(page).all_inner_texts()
     sandbox.fault("partnercenter", "status", path="/users", status=503, times=0)

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Response
 
 from scripts.throwaway import Portal
-from tests.browser.conftest import DESK, OpenPage, rows, settled, users_of
+from tests.browser.conftest import DESK, OpenPage, page_ahead, rows, settled, users_of
 from tests.conftest import Cloud
 
 KB = 1000
@@ -66,14 +66,14 @@ def test_fifty_rows_are_light(path: str, page: Page) -> None:
 
 
 def test_paging_asks_once_and_the_page_was_there_before(page: Page, portal: Portal, sandbox: Cloud) -> None:
-    page.goto(users_of("medium"), wait_until="networkidle")
-    page.goto(users_of("medium"), wait_until="networkidle")  # by now the next page has been asked for
+    with page_ahead(page):
+        page.goto(users_of("medium"))
+    page.goto(users_of("medium"), wait_until="networkidle")  # what was asked for ahead is still kept
     before = len(sandbox.journal("partnercenter"))
 
     def turn() -> None:
-        with settled(page):
+        with page_ahead(page), settled(page):
             page.get_by_role("link", name="Next").click()
-        page.wait_for_timeout(800)
 
     first, *ahead = asked_of(portal, turn)
     assert (first, [path.rpartition("/users/")[2] for path in ahead]) == (users_of("medium"), ["ahead/"])

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 from scripts.throwaway import Portal
-from tests.browser.conftest import CONTOSO, OpenPage, focused, rows, settled, users_of
+from tests.browser.conftest import CONTOSO, OpenPage, focused, page_ahead, rows, settled, users_of
 from tests.conftest import Cloud
 
 
@@ -218,13 +218,12 @@ def list_calls(sandbox: Cloud) -> int:
 
 
 def test_reading_and_going_on_and_back_asks_once_a_page(page: Page, sandbox: Cloud) -> None:
-    page.goto(users_of("medium"), wait_until="networkidle")
+    with page_ahead(page):
+        page.goto(users_of("medium"))
     assert list_calls(sandbox) == 2
     first = page.locator("#table tbody th a").first.inner_text()
-    with settled(page):
+    with page_ahead(page), settled(page):
         page.get_by_role("link", name="Next").click()
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(700)
     assert list_calls(sandbox) == 3
     page.go_back(wait_until="networkidle")
     expect(page.locator("#table tbody th a").first).to_have_text(first)
@@ -233,14 +232,13 @@ def test_reading_and_going_on_and_back_asks_once_a_page(page: Page, sandbox: Clo
 
 
 def test_who_goes_on_while_the_next_page_is_under_way_waits_for_it(page: Page, sandbox: Cloud) -> None:
-    page.goto(users_of("medium"))
     sandbox.fault("partnercenter", "slow", path="/users$", seconds=1.2)
-    with page.expect_request("**/ahead/**"):
-        pass
-    with settled(page):
+    with page.expect_request("**/users/ahead/**"):
+        page.goto(users_of("medium"))
+    second = page.locator("#table").get_attribute("data-ahead") or "missing"
+    with page.expect_response(lambda answer: "/users/ahead/" in answer.url and second not in answer.url):
         page.get_by_role("link", name="Next").click()
     expect(page.get_by_text("26–50, more to come", exact=True)).to_be_visible()
-    page.wait_for_timeout(700)
     assert list_calls(sandbox) == 3  # and the page after that one
 
 
@@ -252,10 +250,10 @@ def test_nobody_looks_ahead_in_a_tab_that_is_not_seen(page: Page, sandbox: Cloud
 
 
 def test_reload_asks_anew(page: Page, sandbox: Cloud, portal: Portal) -> None:
-    page.goto(users_of("medium"), wait_until="networkidle")
-    with settled(page):
+    with page_ahead(page):
+        page.goto(users_of("medium"))
+    with page_ahead(page), settled(page):
         page.get_by_role("link", name="Next").click()
-    page.wait_for_timeout(700)
     before = list_calls(sandbox)
     page.reload(wait_until="networkidle")
     assert list_calls(sandbox) == before + 1
