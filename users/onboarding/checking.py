@@ -87,6 +87,7 @@ def _page(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
     walk = OnboardingCheck.objects.filter(run=run).first()
     tally = drafts.tally(run)
     show = typed(request.GET.dict(), "show")
+    show = show if show in _SHOW else ""
     rows = Paginator(_in_order(run, show), SIZE).get_page(request.GET.get("page"))
     edited = typed(request.GET.dict(), "edit")
     used = {field for row in rows for field in row.typed}
@@ -97,8 +98,8 @@ def _page(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
         "tally": tally,
         "words": _words(run, walk, tally),
         "fresh": check.is_fresh(run),
-        "show": show if show in _SHOW else "",
-        "tiles": _tiles(tally),
+        "show": show,
+        "tiles": _tiles(request.path, tally, show),
         "page": rows,
         "rows": told,
         "has_cells": any(each["cells"] for each in told),
@@ -123,13 +124,19 @@ def _in_order(run: OnboardingRun, show: str) -> QuerySet[OnboardingRow]:
     return rows
 
 
-def _tiles(tally: drafts.Tally) -> list[tuple[str, str, int, str]]:
-    """(what to show, words, rows, icon) of each filter."""
+def _tiles(here: str, tally: drafts.Tally, shown: str) -> list[dict[str, Any]]:
+    """The filters above the rows, as `partials/tiles.html` shows them."""
+    counts = {"": tally.rows, "ready": tally.ready, "problems": tally.problems, "notes": tally.notes}
+    icons = {"": "list", "ready": "check", "problems": "stop", "notes": "alert"}
     return [
-        ("", "All rows", tally.rows, "list"),
-        ("ready", _SHOW["ready"], tally.ready, "check"),
-        ("problems", _SHOW["problems"], tally.problems, "stop"),
-        ("notes", _SHOW["notes"], tally.notes, "alert"),
+        {
+            "words": _SHOW.get(key, "All rows"),
+            "count": count,
+            "icon": icons[key],
+            "chosen": key == shown,
+            "url": with_query(here, {"show": key} if key else {}),
+        }
+        for key, count in counts.items()
     ]
 
 
