@@ -1,6 +1,7 @@
 """What the views of users share: the head of a customer, refusals with reasons, forms that come back, outcomes."""
 
 import uuid
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,19 +12,20 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from customers import favourites
-from customers.access import Access, Action, Facts, access_to, judge
+from customers.access import Access, Action, ActionDenied, Facts, access_to, judge
 from customers.explain import Banner, banner, how_to_get, request_for_lead, why_not, why_not_in_the_portal
 from customers.find import access_customer
 from customers.merge import see_domains
 from customers.models import Customer, Source
-from partnerportal import audit, clock, grants, problems, sessions
+from partnerportal import audit, chain_check, clock, grants, problems, sessions
 from partnerportal.http import OperatorRequest, render_page, wants_part, with_query
 from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, may
-from partnerportal.upstream.errors import Forbidden, NotFound, UpstreamError
+from partnerportal.upstream.errors import Forbidden, NotFound, SignInAgain, UpstreamError
 from partnerportal.upstream.partner_center import CustomerUser
 
 from . import (
+    actions,
     first_licences,
     forms,
     kinds,
@@ -316,6 +318,37 @@ def form_again(
     if wants_part(request) and status != 422:
         response["HX-Retarget"], response["HX-Reswap"] = "#form-area", "outerHTML"
     return response
+
+
+NOT_SENT = (
+    ActionDenied,
+    actions.UserGone,
+    actions.TooFast,
+    operations.StrangeOperation,
+    chain_check.Broken,
+    UpstreamError,
+)
+"""What ends any write of a form before anything of it was sent."""
+
+
+def not_sent(
+    request: OperatorRequest, customer: Customer, error: Exception, again: Callable[..., HttpResponse]
+) -> HttpResponse:
+    """What is shown after one of `NOT_SENT`; `again` is the form, with what was typed. Raises `SignInAgain` on."""
+    match error:
+        case ActionDenied():
+            return again(denied=error.reason)
+        case actions.UserGone():
+            return gone(request, customer)
+        case actions.TooFast():
+            return again(denied=actions.TOO_FAST, status=429)
+        case operations.StrangeOperation():
+            return strange(request, customer)
+        case chain_check.Broken():
+            return again(denied=str(error), status=503)
+        case UpstreamError() if not isinstance(error, SignInAgain):
+            return again(trouble=error)
+    raise error
 
 
 FORMS = {

@@ -15,7 +15,7 @@ from customers.access import Access, Action, ActionDenied, access_to
 from customers.find import access_customer
 from customers.merge import learn
 from customers.models import Customer, Source
-from partnerportal import chain_check, clock, grants
+from partnerportal import clock, grants
 from partnerportal.http import OperatorRequest, go_to, render_page, wants_part
 from partnerportal.permissions import Permission, may, require
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, UpstreamError
@@ -188,21 +188,12 @@ def _create(request: OperatorRequest, customer: Customer) -> HttpResponse:
             despite_deleted=form.cleaned_data["despite_deleted"],
             licences=form.wanted_licences,
         )
-    except ActionDenied as denied:
-        return again(denied=denied.reason)
     except actions.WasDeleted as namesake:
         return pages.was_deleted(request, customer, form, namesake.user)
-    except operations.StrangeOperation:
-        return pages.strange(request, customer)
     except operations.StillOpen as open_one:
         return pages.still_open(request, customer, form, open_one.operation)
-    except (actions.TooFast, chain_check.Broken) as stopped:
-        is_fast = isinstance(stopped, actions.TooFast)
-        return again(denied=actions.TOO_FAST if is_fast else str(stopped), status=429 if is_fast else 503)
-    except SignInAgain:
-        raise
-    except UpstreamError as error:  # nothing was sent yet
-        return again(trouble=error)
+    except pages.NOT_SENT as error:
+        return pages.not_sent(request, customer, error, again)
     if operation.state in {State.REFUSED, State.CONFLICT, State.DENIED}:
         return again(operation=operation)
     unsent = first_licences.follow(operation, by=request.user, grant=request.grant)

@@ -13,8 +13,9 @@ from django.db import connection, connections
 
 from partnerportal import audit, chain, chain_check
 from partnerportal.models import AuditEvent, AuditHead, Operator
+from partnerportal.sandbox import seed
 from partnerportal.tasks import verify_audit
-from tests.users.conftest import new_url, newcomer, users_url
+from tests.users.conftest import edit_url, new_url, newcomer, reviewed, users_url
 
 DONE = audit.Result(outcome="done")
 
@@ -184,6 +185,18 @@ def test_a_broken_chain_stops_a_create_before_anything_leaves_and_reading_goes_o
     assert (refused.outcome, refused.detail[:17]) == ("refused", "Nothing was sent.")
     ready = browser.get("/readyz")
     assert (ready.status_code, b"changes to customers are stopped" in ready.content) == (200, True)
+
+
+def test_a_change_that_a_broken_chain_stops_comes_back_as_it_was_typed(snapshot, signed_in, sandbox):
+    browser = signed_in("admin")
+    fields = reviewed(browser, seed.SPECIAL_USERS["plain"], last_name="Stopped")
+    note(Operator.objects.get(), "Ann")
+    sql("UPDATE EVENTS SET actor_name = 'Nobody' WHERE target_name = 'Ann' AND kind = 'intent'")
+    answer = browser.post(edit_url(seed.SPECIAL_USERS["plain"]), fields)
+    assert answer.status_code == 503
+    for words in ("was altered after it was written", 'value="Stopped"'):
+        assert words in answer.content.decode(), words
+    assert [line for line in sandbox.journal("partnercenter") if line["method"] != "GET"] == []
 
 
 def test_a_break_is_accepted_by_an_admin_with_a_reason_and_the_next_one_is_found_all_the_same(maya, capsys):

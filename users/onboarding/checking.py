@@ -60,14 +60,6 @@ def _start(request: OperatorRequest, run: OnboardingRun, here: str) -> HttpRespo
     return go_to(request, reverse("run", args=[run.key]))
 
 
-def _proof_url(request: OperatorRequest) -> str:
-    """The way to sign in anew before a run starts: Microsoft is told to ask whatever it remembers."""
-    if sessions.proved_lately(request):
-        return ""
-    sessions.remember_challenge(request, claims="")
-    return problems.sign_in_url(request.path)
-
-
 def _changes(request: OperatorRequest, run: OnboardingRun) -> Iterator[tuple[int, dict[str, str]]]:
     """The cells that were changed: line -> field -> text. A button "Use …" fills its cell."""
     said: dict[int, dict[str, str]] = {}
@@ -103,9 +95,9 @@ def _page(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
         "page": rows,
         "rows": told,
         "has_cells": any(each["cells"] for each in told),
-        "proof_url": _proof_url(request) if tally.ready and not (walk and walk.open) else "",
         "customers": _customers(run) if tally.customers else [],
         "here_url": with_query(request.path, request.GET.dict()),
+        **(problems.way_to_prove(request) if tally.ready and not (walk and walk.open) else {}),
     }
     return render_page(request, "onboarding/file_check.html", "report", context)
 

@@ -88,17 +88,9 @@ def _check_page(
         "field_error": field_error,
         "goes_on": bool(request.POST.get("goes_on")),
         "notify": bool(request.POST.get("notify")),
-        **_proof(request),
+        **problems.way_to_prove(request),
     }
     return render_page(request, "onboarding/check.html", "form_area", context, status=status)
-
-
-def _proof(request: OperatorRequest) -> dict[str, str]:
-    """The way to sign in anew, where the sign-in is older than 15 minutes: Microsoft is told to ask."""
-    if sessions.proved_lately(request):
-        return {}
-    sessions.remember_challenge(request, claims="")
-    return {"proof_url": problems.sign_in_url(request.path), "unproved": sessions.why_unproved(request)}
 
 
 # --- Under way, and over ------------------------------------------------------------------------------------
@@ -121,7 +113,7 @@ def _steer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
     if step in ("resume", "again", "undo", "notify", "hush") and run.by_id != request.user.pk:
         return _run_page(request, run, error=NOT_YOURS, status=403)
     if step in ("resume", "again") and steering.needs_sign_in(run) and not sessions.proved_lately(request):
-        return _run_page(request, run, status=403, **_proof(request))
+        return _run_page(request, run, status=403, **problems.way_to_prove(request))
     match step:
         case "pause":
             steering.pause(run, by=request.user)

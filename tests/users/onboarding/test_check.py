@@ -12,7 +12,7 @@ from partnerportal import clock
 from partnerportal.models import AuditEvent, TokenCache
 from partnerportal.sandbox import seed
 from partnerportal.sandbox.seed_licences import CLASSROOM
-from partnerportal.sessions import PROVED_AT
+from partnerportal.sessions import PROVED_AT, UNPROVED
 from tests.customers.gdap_reads import grant_of
 from tests.pages import Page
 from users.models import (
@@ -275,6 +275,16 @@ def test_a_check_is_good_for_fifteen_minutes_and_made_anew_before_the_start(admi
     run.refresh_from_db()
     assert run.state == OnboardingRun.State.DRAFT
     assert check.is_fresh(checked())
+
+
+def test_whoever_has_signed_in_anew_and_proved_nothing_is_told_why(admin):
+    run = sent(admin, ("A", "B", "a.b", "DE", "", ""))
+    session = admin.session
+    session[UNPROVED] = "untold"
+    session.save()
+    words = Page(admin.get(reverse("run-check", args=[run.key]))).words
+    assert "has to add the optional claim auth_time" in words
+    assert "Sign in again to create them" in words
 
 
 def test_the_walk_ends_with_the_sign_in_that_asked_for_it(admin):
