@@ -9,7 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -85,11 +85,13 @@ def begin(
     password: Secret | None = None,
     force_change: bool = True,
     licences: Mapping[str, str] | None = None,
+    seen_absent_at: datetime | None = None,
 ) -> Operation:
     """Commit the intent: the row, the sealed password and the audit line.
 
-    `licences` (SKU id -> name) are to be assigned once a user is created. Raises IntegrityError on a second press, and
-    while another create of the same name is undecided; `chain_check.Broken` while the audit trail is not whole.
+    `licences` (SKU id -> name) are to be assigned once a user is created, whose name was absent at `seen_absent_at`.
+    Raises IntegrityError on a second press, and while another create of the same name is undecided;
+    `chain_check.Broken` while the audit trail is not whole.
     """
     chain_check.must_hold()
     operation = Operation(
@@ -107,6 +109,7 @@ def begin(
         sets_password=password is not None,
         sealed_password=vault.seal("operation", str(op_id), password.reveal()) if password else None,
         open_name=fields["user_principal_name"].lower() if kind == Operation.Kind.CREATE else "",
+        seen_absent_at=seen_absent_at,
         sent_at=clock.now(),
     )
     with transaction.atomic():
@@ -168,12 +171,22 @@ def again(operation: Operation, *, by: Operator, grant: TokenCache) -> bool:
     return won
 
 
-def decide(operation: Operation, *, by: Operator, state: str, detail: str = "", **values: Any) -> bool:
-    """Write down what a look-up found out about an unknown operation. False: somebody was faster."""
+def decide(
+    operation: Operation,
+    *,
+    by: Operator,
+    state: str,
+    detail: str = "",
+    checked_at: datetime | None = None,
+    **values: Any,
+) -> bool:
+    """Write down what a look-up, made at `checked_at` or now, found out about an unknown operation. False: somebody
+    was faster.
+    """
     about = subject(operation)
     with transaction.atomic():
         decided = {} if state == State.UNKNOWN else {"decided_at": clock.now()}
-        won = operation.write(state=state, detail=detail, checked_at=clock.now(), **decided, **values)
+        won = operation.write(state=state, detail=detail, checked_at=checked_at or clock.now(), **decided, **values)
         if won:
             queued.lead_on(operation)
             looked_up = audit.Subject(**{**vars(about), "action": f"check {about.action}"})

@@ -232,6 +232,7 @@ def outcome(
         "form_url": form_of(operation),
         "trouble": trouble,
         "by_look_up": operation.checked_at is not None,
+        "absent_words": _absent_words(operation),
         **(asks or {}),
     }
     if operation.state == State.DONE:
@@ -246,6 +247,13 @@ def outcome(
         context["first_licences"] = first_licences.told(operation)
         return render_page(request, "users/unknown.html", "form_area", context)
     return render_page(request, "users/not_done.html", "form_area", {**context, "refusal": refusals.explain(operation)})
+
+
+def _absent_words(operation: Operation) -> str:
+    """That nobody had the name of a new user before it was sent; "" when that was not seen."""
+    if operation.seen_absent_at is None:
+        return ""
+    return f"Nobody had this user name at {timezone.localtime(operation.seen_absent_at):%H:%M}. "
 
 
 def another(request: OperatorRequest, operation: Operation, unsent: str = "") -> HttpResponse:

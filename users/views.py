@@ -215,7 +215,7 @@ def _create(request: OperatorRequest, customer: Customer) -> HttpResponse:
 @require(Permission.WRITE_USERS)
 def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpResponse:
     """What became of an operation of one's own. A POST does something about it: check again, send again, give it up,
-    hand its password over by a link, revoke one, or be done with the password.
+    say whose the user is that was found, hand its password over by a link, revoke one, or be done with the password.
     """
     customer = pages.tenant_of(key)
     mine = Operation.objects.filter(op_id=op_id, by=request.user, customer=customer)
@@ -239,6 +239,8 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
                 return handover.STEPS[step](request, found)
             case "stop":
                 actions.give_up(found, by=request.user)
+            case "ours" | "theirs" as whose:
+                actions.say_whose(found, ours=whose == "ours", by=request.user)
             case _:
                 raise Http404("no such step")
         unsent = first_licences.follow(found, by=request.user, grant=request.grant)

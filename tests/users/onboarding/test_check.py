@@ -295,7 +295,10 @@ def test_a_run_creates_who_is_ready_with_their_licences_and_leaves_out_the_other
     session.save()
     answer = admin.post(reverse("run-check", args=[run.key]), {"step": "start"})
     assert answer["Location"] == reverse("run", args=[run.key])
+    directory.asked()
     engine.carry_out(run.rows.get(line=2).pk)
+    assert "partnercenter GET /v1/customers/…/users" not in directory.asked()  # the check has seen the names
+    assert Operation.objects.get(kind=Operation.Kind.CREATE).seen_absent_at
     (zoe,) = directory.named("zoe.berg")
     assert [licence.sku_id for licence in zoe.licences] == [CLASSROOM.id]
     ready, left_out = run.rows.all()
