@@ -17,7 +17,7 @@ from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, RoleMissing, may, require
 from partnerportal.upstream.errors import UpstreamError
 
-from . import pages, templates
+from . import pages, table, templates
 from .models import UserTemplate
 from .template_forms import TemplateForm, initial_of
 
@@ -147,9 +147,16 @@ def _suggested(request: OperatorRequest, customer: Customer) -> templates.Rules:
     """?from=<user id>: what that user suggests for a template. Nothing, when they cannot be read."""
     try:
         user_id = str(uuid.UUID(request.GET.get("from", "")))
-        return templates.from_user(grants.partner_center(request.grant).user(customer.tenant_id or "", user_id))
-    except (ValueError, UpstreamError):
+    except ValueError:
         return {}
+    partner_center, tenant_id = grants.partner_center(request.grant), customer.tenant_id or ""
+    user, licences = table.side_by_side(
+        lambda: partner_center.user(tenant_id, user_id), lambda: partner_center.licences(tenant_id, user_id)
+    )
+    if isinstance(user, UpstreamError):
+        return {}
+    held = [] if isinstance(licences, UpstreamError) else [licence.name for licence in licences]
+    return templates.from_user(user, held)
 
 
 def _page(

@@ -5,6 +5,7 @@ from django.urls import reverse
 
 from customers.models import Customer
 from partnerportal.models import AuditEvent, Operator
+from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM, CLASSROOM, ENTERPRISE_E3, POWER_BI_PRO
 from tests.pages import Page
 from users import templates
 from users.models import Operation, UserTemplate
@@ -356,3 +357,81 @@ def test_those_of_all_customers_are_read_by_writers_and_changed_by_an_admin(writ
 
 def test_a_row_of_the_table_leads_to_a_user_like_it(writer):
     assert "?like=" in Page(writer.get(users_url())).href("New user like this")
+
+
+# --- Licences -----------------------------------------------------------------------------------------------
+
+E3, BUSINESS = ENTERPRISE_E3, BUSINESS_PREMIUM
+
+
+def ticked(page):
+    """SKU ids that stand ticked on the form."""
+    return {told["value"] for tag, told in page.tags if told.get("name") == "licences" and "checked" in told}
+
+
+def test_the_licences_of_a_template_are_ticked_and_say_where_they_are_from(writer, directory):
+    row = keep(
+        customer=contoso(), name="Warehouse", licences=rule("default", f"{E3.part_number} | {BUSINESS.name.upper()}")
+    )
+    page = Page(writer.get(f"{new_url()}?template={row.pk}"))
+    assert ticked(page) == {E3.id, BUSINESS.id}
+    assert "From the template Warehouse." in page.words
+    assert ticked(Page(writer.get(new_url()))) == set()
+    fields = page.form("op_id").fields | {"first_name": "Maya", "last_name": "Lind", "user_name": "maya.lind"}
+    answer = writer.post(new_url(), fields | {"usage_location": "NL", "licences": [E3.id]})
+    assert f"The licence was assigned: {E3.name}." in Page(answer).words
+    (user,) = directory.named("maya.lind")
+    assert {licence.sku_id for licence in user.licences} == {E3.id}
+
+
+def test_a_licence_that_cannot_be_had_is_not_ticked_and_told(writer, directory):
+    keep(licences=rule("default", f"Nonsense 9000, {E3.part_number}, {POWER_BI_PRO.name}, {CLASSROOM.name}"))
+    page = Page(writer.get(new_url()))
+    assert ticked(page) == {E3.id}
+    assert f"The customer has no licence “Nonsense 9000”. None left of {POWER_BI_PRO.name}." in page.words
+    assert f"{CLASSROOM.name} can only be assigned afterwards. Set by the defaults of all customers." in page.words
+
+
+def test_locked_licences_are_the_only_ones_whatever_is_posted(writer, directory):
+    keep(customer=contoso(), licences=rule("locked", BUSINESS.part_number))
+    fields = newcomer(writer)
+    answer = writer.post(new_url(), fields | {"licences": [E3.id]})
+    page = Page(answer)
+    assert answer.status_code == 422
+    assert "Licences is locked by Contoso Trading’s defaults" in page.words
+    assert (directory.writes(), ticked(page)) == ([], {BUSINESS.id})
+    fields.pop("licences", None)  # as a browser leaves out what is disabled
+    assert f"The licence was assigned: {BUSINESS.name}." in Page(writer.post(new_url(), fields)).words
+
+
+def test_hidden_licences_are_assigned_and_named(writer, directory):
+    keep(licences=rule("hidden", BUSINESS.part_number))
+    page = Page(writer.get(new_url()))
+    assert f"Licences: {BUSINESS.name}, from the defaults of all customers." in page.words
+    assert not [told for _, told in page.tags if told.get("name") == "licences"]
+    assert f"The licence was assigned: {BUSINESS.name}." in Page(writer.post(new_url(), newcomer(writer))).words
+
+
+def test_a_required_licence_is_asked_for_where_there_is_one(writer, directory):
+    keep(licences=rule("required"))
+    answer = writer.post(new_url(), newcomer(writer))
+    assert "Choose one: Licences are required by the defaults of all customers" in Page(answer).words
+    assert directory.writes() == []
+
+
+def test_who_may_not_assign_licences_creates_all_the_same_and_is_told(writer, sandbox, directory):
+    keep(licences=rule("locked", BUSINESS.part_number))
+    sandbox.fault("partnercenter", "status", method="GET", path="/subscribedskus$", status=403, times=0)
+    page = Page(writer.get(new_url()))
+    assert f"Not assigned: {BUSINESS.part_number}, set by the defaults of all customers." in page.words
+    assert "Maya Lind was created" in Page(writer.post(new_url(), newcomer(writer))).words
+
+
+def test_the_licences_of_a_template_are_typed_in_its_form_and_those_of_a_user_suggested(writer, directory):
+    user = directory.special("plain")
+    held = f"{BUSINESS.name} | {POWER_BI_PRO.name}"
+    fields = opened(writer, f"{url('new')}?from={user.id}", name="Like Adele")
+    assert (fields["licences_mode"], fields["licences_value"]) == ("default", held)
+    assert writer.post(url("new"), fields | {"step": "save"}).status_code == 303
+    assert UserTemplate.objects.get().rules["licences"] == rule("default", held)
+    assert lines("add template")[0]["licences"][1] == f"Filled in, can be changed: {held}"

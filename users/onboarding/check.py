@@ -166,6 +166,7 @@ def _asked(check: OnboardingCheck, customers: Iterable[Customer]) -> Iterator[tu
         run.rows.exclude(typed__licences=None).exclude(typed__licences="").values_list("customer", flat=True)
     )
     wanted = list(customers)
+    with_licences |= {each.pk for each in wanted if "licences" in templates.rules_for(each)}
     while wanted:
         some, wanted = wanted[:AT_ONCE], wanted[AT_ONCE:]
         if not TokenCache.objects.filter(pk=check.grant.pk).exists():
