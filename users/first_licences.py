@@ -94,7 +94,7 @@ NOTHING = Offer({})
 
 
 def parted(said: str, known: Collection[str]) -> list[str]:
-    """The licences that a text names, between bars, semicolons or commas, which one of the `known`, folded, may have."""
+    """The licences that a text names, between bars, semicolons or commas, which a name in `known`, folded, may have."""
     wanted = [said] if countries.fold(said) in known else re.split("[|;,]", said)
     return [text.strip() for text in wanted if text.strip()]
 

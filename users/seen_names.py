@@ -113,8 +113,14 @@ def _written_here(customer: Customer, user_name: str, *, since: datetime) -> boo
 
 
 def name_before(user: CustomerUser) -> str:
-    """The name of a deleted user, in small letters: Entra puts the object id, without dashes, before it."""
-    return user.user_principal_name.lower().removeprefix(user.id.replace("-", "").lower())
+    """The name that a deleted user had, in small letters."""
+    return former_name(user).lower()
+
+
+def former_name(user: CustomerUser) -> str:
+    """The name that a deleted user had: Entra puts the object id, without dashes, before it."""
+    name, mark = user.user_principal_name, user.id.replace("-", "").lower()
+    return name[len(mark) :] if mark and name.lower().startswith(mark) else name
 
 
 def _hashed(customer: Customer, name: str) -> str:

@@ -418,11 +418,12 @@ class UserIndex(models.Model):
 
 
 class IndexedUser(models.Model):
-    """A user as one walk found them: the names and the id, and nothing else. Never the truth, which is upstream."""
+    """A user as one walk found them: the names, the id, and whether deleted. Never the truth, which is upstream."""
 
     index = models.ForeignKey(UserIndex, on_delete=models.CASCADE, db_index=False)  # the constraint below has it
     walk = models.PositiveIntegerField()
     user_id = models.CharField(max_length=36)
+    deleted = models.BooleanField(default=False)
     display_name = models.CharField(max_length=400)
     user_principal_name = models.CharField(max_length=400)
     sort_name = models.CharField(max_length=400)
