@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q, Sum
 
 from customers.models import Customer
 from partnerportal import audit, chain_check, clock, vault
@@ -243,11 +243,18 @@ def sealed_password_of(operation: Operation) -> Secret:
 
 
 def sent_within_a_minute(by: Operator) -> int:
-    """How many writes this person has begun by hand within the last minute: not the rows of a run, nor what waits."""
+    """How many writes this person has sent by hand within the last minute: not the rows of a run, nor what waits.
+
+    Of one that went again all sends count, whenever they were: who sends one again and again waits longer.
+    """
+    since = clock.now() - timedelta(minutes=1)
     in_a_run = OnboardingRow.objects.filter(op_id=OuterRef("op_id"))
     by_a_run = TokenCache.objects.exclude(job=None).values("pk")  # the licences of those whom it creates
-    lately = Operation.objects.filter(~Exists(in_a_run), by=by, created_at__gt=clock.now() - timedelta(minutes=1))
-    return lately.exclude(state=State.QUEUED).exclude(session__in=by_a_run).count()
+    by_hand = TokenCache.objects.filter(operator=by, job=None).values("pk")  # a row of a run that was sent again
+    lately = Operation.objects.filter(Q(created_at__gt=since) | Q(sent_at__gt=since), by=by)
+    lately = lately.filter(~Exists(in_a_run) | Q(session__in=by_hand))
+    sends = lately.exclude(state=State.QUEUED).exclude(session__in=by_a_run).aggregate(sends=Sum("tries"))
+    return sends["sends"] or 0
 
 
 def undecided_create(customer: Customer, user_name: str, *, but: uuid.UUID) -> Operation | None:

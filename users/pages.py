@@ -242,11 +242,18 @@ def outcome(
         context["first_licences"] = first_licences.told(operation, unsent)
         return render_page(request, "users/done.html", "form_area", context, status=status)
     if operation.state == State.QUEUED:
-        return render_page(request, "users/waiting.html", "form_area", context)
+        return _in_place(request, render_page(request, "users/waiting.html", "form_area", context, status=status))
     if operation.undecided:
         context["first_licences"] = first_licences.told(operation)
-        return render_page(request, "users/unknown.html", "form_area", context)
+        return _in_place(request, render_page(request, "users/unknown.html", "form_area", context, status=status))
     return render_page(request, "users/not_done.html", "form_area", {**context, "refusal": refusals.explain(operation)})
+
+
+def _in_place(request: OperatorRequest, response: HttpResponse) -> HttpResponse:
+    """Where the form stood, whatever its status: htmx would put 403, 409 or 429 into the notice of the page."""
+    if wants_part(request) and response.status_code not in (200, 422):
+        response["HX-Retarget"], response["HX-Reswap"] = "#form-area", "outerHTML"
+    return response
 
 
 def _absent_words(operation: Operation) -> str:
@@ -320,10 +327,7 @@ def form_again(
         **more,
     }
     status = status or (problems.status_of(trouble) if trouble else 403 if denied else 422)
-    response = render_page(request, template, "form_area", context, status=status)
-    if wants_part(request) and status != 422:
-        response["HX-Retarget"], response["HX-Reswap"] = "#form-area", "outerHTML"
-    return response
+    return _in_place(request, render_page(request, template, "form_area", context, status=status))
 
 
 FORMS = {

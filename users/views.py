@@ -226,6 +226,7 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
         return pages.outcome(request, operations.settled(found))
     trouble = unsent = ""
     asks: dict[str, Any] = {}
+    status = 200
     try:
         match request.POST.get("step"):
             case "done":
@@ -234,7 +235,7 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
             case "check":
                 actions.check_again(found, by=request.user, grant=request.grant)
             case "send":
-                trouble, asks = _send_again(request, found)
+                trouble, asks, status = _send_again(request, found)
             case str(step) if step in handover.STEPS:
                 return handover.STEPS[step](request, found)
             case "stop":
@@ -249,24 +250,25 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
     except UpstreamError as error:
         trouble = f"We could not find out. {error}"
     found.refresh_from_db()
-    return pages.outcome(request, found, trouble, unsent=unsent, asks=asks)
+    return pages.outcome(request, found, trouble, unsent=unsent, asks=asks, status=status)
 
 
-def _send_again(request: OperatorRequest, found: Operation) -> tuple[str, dict[str, Any]]:
-    """Send an operation once more. What stood in the way as a sentence, and what it asks of the operator."""
+def _send_again(request: OperatorRequest, found: Operation) -> tuple[str, dict[str, Any], int]:
+    """Send an operation once more. What stood in the way as a sentence, what it asks of the operator, the status."""
     proved = resetting.is_proved(request, found.user_name)
     asks: dict[str, Any] = {}
+    status = 200
     try:
         actions.send_again(found, proved=proved, by=request.user, grant=request.grant)
-        return "", asks
+        return "", asks, status
     except ActionDenied as denied:
         why = denied.reason
     except actions.TooFast:
-        why = actions.TOO_FAST
+        why, status = actions.TOO_FAST, 429
     except actions.UserGone:
         why = "The user is not in this customer any more."
     except actions.Administrator as powerful:
         why = resetting.asked_for(powerful)
         asks = {"powers": powerful.roles, **resetting.proof(request, needed=True)}
     again = "" if found.is_due else " again"
-    return f"It was not sent{again}. {why}", asks
+    return f"It was not sent{again}. {why}", asks, status

@@ -665,3 +665,17 @@ def test_who_was_there_before_is_left_to_the_owner_of_the_run(admin, directory, 
     steering.try_again(again(found), by=found.by, grant=sign_in_of("admin"))
     worker.drain(again(found))
     assert (states(found), len(directory.writes())) == (["conflict"], 1)
+
+
+def test_the_rows_of_a_run_do_not_count_for_what_is_sent_by_hand_until_they_are_sent_again_by_hand(
+    admin, directory, worker, sandbox, move_clock
+):
+    sandbox.fault("partnercenter", "drop_before", method="POST", path="/users$")
+    found = creating("anna", "bert")
+    worker.drain(found)
+    assert operations.sent_within_a_minute(found.by) == 0
+    row = found.rows.get(line=1)
+    admin.post(operation_url(row.op_id), {"step": "check"})
+    admin.post(operation_url(row.op_id), {"step": "send"})
+    assert Operation.objects.get(op_id=row.op_id).state == "done"
+    assert operations.sent_within_a_minute(found.by) == 2  # once by the run, once by hand
