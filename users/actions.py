@@ -109,9 +109,7 @@ def create_user(
         if older := operations.undecided_create(customer, fields["user_principal_name"], but=op_id):
             raise operations.StillOpen(older)
         partner_center = grants.partner_center(grant)
-        sight = _seen(partner_center, customer, fields["user_principal_name"], in_run=in_run)
-        if sight.deleted and not despite_deleted:
-            raise WasDeleted(sight.deleted)
+        sight = _seen(partner_center, customer, fields["user_principal_name"], despite_deleted, in_run=in_run)
         try:
             operation = operations.begin(
                 op_id,
@@ -273,10 +271,16 @@ def _must_have_no_power(partner_center: PartnerCenter, customer: Customer, user_
         raise Administrator(held)
 
 
-def _seen(partner_center: PartnerCenter, customer: Customer, user_name: str, *, in_run: bool) -> seen_names.Sight:
-    """What is known of the name before it is sent. Not worth a create where no answer comes; a run can wait for it."""
+def _seen(
+    partner_center: PartnerCenter, customer: Customer, user_name: str, despite_deleted: bool, *, in_run: bool
+) -> seen_names.Sight:
+    """What is known of the name before it is sent. Not worth a create where no answer comes; a run can wait for it.
+
+    Raises `WasDeleted` unless `despite_deleted`.
+    """
+    sight = seen_names.Sight()
     try:
-        return seen_names.look(customer, user_name, partner_center)
+        sight = seen_names.look(customer, user_name, partner_center)
     except (SignInAgain, Throttled):  # nothing was sent yet
         if in_run:
             raise
@@ -284,7 +288,9 @@ def _seen(partner_center: PartnerCenter, customer: Customer, user_name: str, *, 
         log.info("the user names could not be looked through: %s", error)
     except Exception:  # nor is it worth one for a fault of ours, in what nobody has asked for
         log.exception("the user names could not be looked through")
-    return seen_names.Sight()
+    if sight.deleted and not despite_deleted:
+        raise WasDeleted(sight.deleted)
+    return sight
 
 
 def check_again(operation: Operation, *, by: Operator, grant: TokenCache) -> None:

@@ -35,6 +35,7 @@ class NewUserForm(UserForm):
     """Everything a new user needs. `rules` are what templates say of the fields, and hold whatever was posted."""
 
     MADE, TYPED = "made", "typed"
+    is_bare = False
 
     template = forms.CharField(required=False, widget=forms.HiddenInput)
     password_mode = forms.ChoiceField(
@@ -76,6 +77,7 @@ class NewUserForm(UserForm):
         self.rules = dict(rules or {})
         self._tampered: list[str] = []
         super().__init__(*args, **kwargs)
+        self._posted = self.data  # before anything is put back
         self.offered = self._opened_offer()
         self.preset = self._preset()
         self.pattern = self._pattern("user_name", self.pattern)
@@ -243,6 +245,13 @@ class NewUserForm(UserForm):
                 f"Use {self.proposal}, or that with a number",
             )
 
+    def bare(self) -> "NewUserForm":
+        """The same for somebody who may not create users here: what they typed, and nothing that templates say."""
+        plain = NewUserForm(self._posted, customer=self.customer)
+        plain.is_bare = True
+        plain.is_valid()
+        return plain
+
     @property
     def user_fields(self) -> dict[str, str]:
         """What is to be true of the new user, as `Operation.fields` keeps it."""
@@ -303,7 +312,8 @@ def sent(request: OperatorRequest, customer: Customer) -> NewUserForm:
 def around(customer: Customer, form: UserForm) -> dict[str, Any]:
     """What stands on the page of the form: the form, and the templates to choose from."""
     said = form.data.get("template", "") if form.is_bound else form.initial.get("template", "")
-    return {"form": form, "templates": templates.to_choose(customer), "template_id": str(said)}
+    to_choose = [] if getattr(form, "is_bare", False) else templates.to_choose(customer)
+    return {"form": form, "templates": to_choose, "template_id": str(said)}
 
 
 def _like(request: OperatorRequest, customer: Customer, said: str) -> Sources:

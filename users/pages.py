@@ -303,6 +303,9 @@ def form_again(
     """
     suggestions: list[str] = []
     sign_in_url = ""
+    access = access_now(request, customer)
+    if isinstance(form, new_forms.NewUserForm) and not access[Action.CREATE].tried:
+        form = form.bare()
     if operation:
         refusal = refusals.explain(operation)
         form.add_error(refusal.field if refusal.field in form.fields else None, refusal.sentence)
@@ -318,7 +321,7 @@ def form_again(
     is_proposed = isinstance(form, forms.UserForm) and not form.data.get("user_name") and bool(form.proposal)
     form = _ready_again(form, was_answered=operation is not None)
     context = {
-        **shell(request, customer, access_now(request, customer)),
+        **shell(request, customer, access),
         **(new_forms.around(customer, form) if isinstance(form, forms.UserForm) else {"form": form}),
         "operation": operation,
         "suggestions": suggestions,

@@ -333,13 +333,41 @@ def test_who_may_not_create_users_there_changes_no_template_and_copies_none_ther
     row = keep(customer=contoso(), name="Warehouse", usage_location=rule("locked", "NL"))
     answer = writer.post(url(row.pk), {"step": "copy", "to": tenant("nested_only")})
     assert "Nothing was copied." in Page(answer).words
-    fields = opened(writer, url("defaults", "nested_only"), usage_location_mode="locked", usage_location_value="NL")
-    answer = writer.post(url("defaults", "nested_only"), fields | {"step": "save"})
+    fields = {"step": "save", "version": "0", "usage_location_mode": "locked", "usage_location_value": "NL"}
+    answer = writer.post(url("defaults", "nested_only"), fields)
     assert answer.status_code == 403
     assert "are changed by those who may create users there." in Page(answer).words
     assert UserTemplate.objects.get() == row
     denied = AuditEvent.objects.filter(action="change template", outcome="denied", tenant_id=tenant("nested_only"))
     assert denied.count() == 2
+
+
+def test_the_templates_of_a_customer_are_shown_to_those_who_may_create_users_there(writer, signed_in):
+    row = keep(customer=contoso(), name="Warehouse", first_name=rule("default", "Confidential"))
+    stranger = signed_in("nested")  # who may create users at another customer
+    lists = reverse(LIST, args=[tenant("contoso")])
+    for address in (lists, url(row.pk), url("defaults"), url("new"), url(10**9)):
+        answer = stranger.get(address)
+        assert answer.status_code == 403, address
+        assert "Confidential" not in Page(answer).html
+        assert "Warehouse" not in Page(answer).html
+    assert "Confidential" in Page(writer.get(lists)).words
+    posted = stranger.post(url(row.pk), {"step": "save", "version": "0", "name": "Mine", "last_name_value": "typed"})
+    assert (posted.status_code, "typed" in Page(posted).html) == (403, True)
+    assert "Warehouse" not in Page(posted).html
+
+
+@pytest.mark.parametrize(("mode", "status"), [("default", 403), ("locked", 422)])
+def test_a_form_that_somebody_sends_without_the_right_shows_no_template(writer, signed_in, mode, status):
+    fields = newcomer(writer)
+    row = keep(customer=contoso(), name="Warehouse", immutable_id=rule(mode, "Confidential"))
+    fields |= {"template": str(row.pk), "immutable_id": ""}
+    stranger = signed_in("nested")
+    answer = stranger.post(new_url(), fields)
+    assert answer.status_code == status
+    assert "Confidential" not in Page(answer).html
+    assert "Warehouse" not in Page(answer).html
+    assert Page(answer).form("op_id").fields["last_name"] == "Lind"  # nothing typed is lost
 
 
 def test_those_of_all_customers_are_read_by_writers_and_changed_by_an_admin(writer, signed_in):
