@@ -63,7 +63,7 @@ class TemplateForm(forms.Form):
             plain = [("", "Choose a country or region"), *countries.names().items()]
             return location_choices(self.customer) if self.customer else plain
         if name == "domain":
-            domains = list(self.customer.domains) if self.customer else []
+            domains = [*self.customer.domains, *sorted(self.customer.seen_domains)] if self.customer else []
             kept = str(self.initial.get("domain_value", ""))
             return [("", "Choose a domain"), *((each, each) for each in dict.fromkeys([*domains, kept]) if each)]
         if name == "display_name":

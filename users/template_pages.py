@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from customers.access import Action
 from customers.explain import why_not
+from customers.merge import see_domains
 from customers.models import Customer
 from partnerportal import audit, grants
 from partnerportal.http import OperatorRequest, go_to
@@ -17,7 +18,7 @@ from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, RoleMissing, may, require
 from partnerportal.upstream.errors import UpstreamError
 
-from . import pages, table, templates
+from . import names, pages, table, templates
 from .models import UserTemplate
 from .template_forms import TemplateForm, initial_of
 
@@ -168,6 +169,8 @@ def _suggested(request: OperatorRequest, customer: Customer) -> templates.Rules:
     )
     if isinstance(user, UpstreamError):
         return {}
+    domain = names.parted(user.user_principal_name)[1]
+    see_domains(customer, {domain: "federated"} if user.domain_type == "federated" else {domain: ""})
     held = [] if isinstance(licences, UpstreamError) else [licence.name for licence in licences]
     return templates.from_user(user, held)
 
