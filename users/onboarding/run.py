@@ -227,6 +227,8 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
             _later(row, State.REFUSED, f"{operation.detail} Nothing was changed.")
         case Operation.State.REFUSED:
             _settle(row, State.REFUSED, refusals.explain(operation).sentence, **told)
+        case Operation.State.UNKNOWN if operation.may_be_ours:  # which its owner can say
+            _settle(row, State.UNKNOWN, operation.detail, **told)
         case _:
             _later(row, State.UNKNOWN, operation.detail, operation=operation)
 

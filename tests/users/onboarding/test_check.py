@@ -232,6 +232,20 @@ def test_what_a_template_locks_holds_for_a_file(admin):
     assert run.rows.get(line=2).user_name == f"alee@{DOMAIN}"
 
 
+def test_a_row_that_names_no_licence_gets_those_of_the_template_as_far_as_they_go(admin):
+    customer = Customer.objects.get(tenant_id=tenant("contoso"))
+    rules = {"licences": {"mode": "default", "value": "MEE_FACULTY"}}  # of which five are free
+    UserTemplate.objects.create(customer=customer, rules=rules, changed_by=TokenCache.objects.first().operator)
+    rows = [(f"N{n}", "X", f"n{n}.x", "DE", "", "") for n in range(6)]
+    run = sent(admin, *rows, ("Y", "Z", "y.z", "DE", "Minecraft Education", ""), ("A", "B", "a.b", "DE", "no", ""))
+    assert set(problems(run).values()) == {""}
+    with_one = [row.line for row in run.rows.all() if row.licences == {CLASSROOM.id: "Minecraft Education"}]
+    assert with_one == [2, 3, 4, 5, 8]  # who asked for it goes first
+    told = [[note["sentence"] for note in row.notes] for row in run.rows.filter(line__in=(6, 7, 9))]
+    assert told == [["None left of Minecraft Education: created without"]] * 2 + [[]]
+    assert "With Minecraft Education" in page_of(admin, run).words
+
+
 # --- The walk -----------------------------------------------------------------------------------------------
 
 
@@ -305,7 +319,10 @@ def test_a_run_creates_who_is_ready_with_their_licences_and_leaves_out_the_other
     session.save()
     answer = admin.post(reverse("run-check", args=[run.key]), {"step": "start"})
     assert answer["Location"] == reverse("run", args=[run.key])
+    directory.asked()
     engine.carry_out(run.rows.get(line=2).pk)
+    assert "partnercenter GET /v1/customers/…/users" not in directory.asked()  # the check has seen the names
+    assert Operation.objects.get(kind=Operation.Kind.CREATE).seen_absent_at
     (zoe,) = directory.named("zoe.berg")
     assert [licence.sku_id for licence in zoe.licences] == [CLASSROOM.id]
     ready, left_out = run.rows.all()
