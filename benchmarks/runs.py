@@ -5,7 +5,8 @@ customer, in any second; the portal is set 3 % below, so that an answer that com
 
 - *one*: a run in one customer, beside the least time that the limit allows, and how many requests were answered 429;
 - *ten*: the same in each of ten customers at once;
-- *lifted*: without a limit, by 1, 2 and 4 workers of one thread each.
+- *lifted*: without a limit, by 1, 2 and 4 workers of one thread each, as far as there are cores: on fewer, more workers
+  tell how long they wait for each other. `BENCH_RUN_WORKERS` says otherwise.
 
 Prints a line of JSON. `BENCH_SHORT=1` only shows that it works. `BENCH_RUN` is the rows of a customer, `BENCH_RUN_RATE`
 the limit: ten customers at ten a second want more than two cores.
@@ -56,7 +57,12 @@ SHORT = os.environ.get("BENCH_SHORT") == "1"
 ROWS = int(os.environ.get("BENCH_RUN", "6" if SHORT else "1000"))
 RATE = float(os.environ.get("BENCH_RUN_RATE", "10"))
 CUSTOMERS = 2 if SHORT else 10
-WORKERS = (1, 2) if SHORT else (1, 2, 4)
+CORES = len(os.sched_getaffinity(0))
+WORKERS = [
+    int(count)
+    for count in os.environ.get("BENCH_RUN_WORKERS", "1 2" if SHORT else "1 2 4").split()
+    if "BENCH_RUN_WORKERS" in os.environ or SHORT or int(count) <= CORES
+]
 BELOW = 0.97  # of the limit, for the portal's own pace
 PATIENCE = 30 * 60  # seconds for one run
 CELERY = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "tests.faults.impatient_celery"]
@@ -79,7 +85,7 @@ def main() -> None:
             if access_to(customer.tenant_id or "", by=grant.operator, graph=graph)[Action.CREATE].yes
         )
         customers = list(islice(may, CUSTOMERS))
-        found: dict[str, Any] = {"rows": ROWS, "rate": RATE, "customers": CUSTOMERS}
+        found: dict[str, Any] = {"rows": ROWS, "rate": RATE, "customers": CUSTOMERS, "cores": CORES}
         paced = f"{RATE * BELOW},{RATE * BELOW * CUSTOMERS}"
         limited(customers, RATE)
         with workers(2, threads=2 * CUSTOMERS, rates=paced) as processes:
