@@ -84,8 +84,7 @@ def runs_of_rows() -> tuple[list[Run], list[Figure]]:
             found = json.loads(_said(url, "benchmarks.runs"))
         figures = [Figure(**one) for one in found.pop("figures")]
         show(f"{kind}: runs of {found['rows']:,} users a customer, {found['rate']:g} requests a second", figures)
-        told = ", ".join(name for name in found if name.startswith("lifted"))
-        print(f"{found['cores']} cores, measured: {told}. Most memory of a worker: {found['memory']:.0f} MB.", flush=True)
+        print(f"{found['cores']} cores. Most memory of a worker: {found['memory']:.0f} MB.", flush=True)
         runs.append({"database": kind, **found})
         all_figures += figures
     return runs, all_figures

@@ -21,7 +21,7 @@ from partnerportal.permissions import RoleMissing
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, Unintelligible, UpstreamError
 from partnerportal.upstream.http import budget, paced
 
-from .. import actions, operations, refusals
+from .. import actions, kinds, operations, refusals
 from ..models import OnboardingRow, OnboardingRun, Operation
 from . import rows
 
@@ -209,6 +209,8 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
         case Operation.State.DONE:
             detail = f"{operation.detail} {rows.afterwards(operation, grant)}".strip()
             _settle(row, State.DONE, detail, target_id=operation.target_id, **told)
+        case Operation.State.CONFLICT if operation.kind == Operation.Kind.CREATE:
+            _is_there(row, operation, grant, told)
         case Operation.State.CONFLICT:
             _settle(row, State.CONFLICT, refusals.explain(operation).sentence, **told)
         case Operation.State.STOPPED:
@@ -229,6 +231,31 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
             _settle(row, State.REFUSED, refusals.explain(operation).sentence, **told)
         case _:
             _later(row, State.UNKNOWN, operation.detail, operation=operation)
+
+
+def _is_there(row: OnboardingRow, operation: Operation, grant: TokenCache, told: dict[str, Any]) -> None:
+    """The user name is taken: by a user with the same values, by another one, or nobody can say by whom."""
+    if operation.target_id:  # a look-up has compared them
+        _settle(row, State.DIFFERS, operation.detail, target_id=operation.target_id, **told)
+        return
+    sentence = refusals.explain(operation)
+    if sentence.field == "immutable_id":
+        _settle(row, State.REFUSED, sentence.sentence, **told)
+        return
+    try:
+        found, deleted = kinds.look_up(grants.partner_center(grant), row.tenant_id, row.creates)
+    except UpstreamError as error:
+        if isinstance(error, Throttled) and row.tries < MOST_TRIES:
+            raise
+        found, deleted = None, False
+    if found is None or deleted:
+        _settle(row, State.CONFLICT, f"{sentence.sentence}. We could not compare the two.", **told)
+    elif different := kinds.differing(found, operation.fields):
+        detail = f"The user name is taken by {found.display_name}, with {different}. Nothing was changed."
+        _settle(row, State.DIFFERS, detail, target_id=found.id, **told)
+    else:
+        detail = f"{found.display_name} is there already, with the same values. Nothing was changed."
+        _settle(row, State.CONFLICT, detail, target_id=found.id, **told)
 
 
 def _anew(row: OnboardingRow) -> None:

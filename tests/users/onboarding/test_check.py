@@ -24,7 +24,7 @@ from users.models import (
     UserTemplate,
     WaitingFile,
 )
-from users.onboarding import check
+from users.onboarding import check, steering
 from users.onboarding import run as engine
 from users.tasks import purge_secrets
 
@@ -169,7 +169,11 @@ def test_who_is_there_with_the_same_values_is_nothing_to_do(admin, directory):
     plain = directory.special("plain")
     header = ("First name", "Last name", "Display name", "User name", "Usage location")
     row = (plain.first_name, plain.last_name, plain.display_name, plain.upn, plain.usage_location)
-    assert "is there already, with the same values. Nothing to do" in problems(sent(admin, row, header=header))[2]
+    run = sent(admin, row, ("Al", "B", "Al B", plain.upn, "DE"), ("C", "D", "C D", "c.d", "DE"), header=header)
+    assert "is there already, with the same values. Nothing to do" in problems(run)[2]
+    steering.start(run, by=run.by, grant=grant_of("admin"))
+    found = list(run.rows.values_list("state", "target_id"))
+    assert found == [("conflict", plain.id), ("differs", plain.id), ("queued", "")]
 
 
 def test_licences_are_counted_over_the_whole_run(admin):
