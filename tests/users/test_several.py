@@ -128,6 +128,19 @@ def test_a_run_is_made_once_and_an_op_id_of_something_else_shows_nothing(admin, 
     assert (nobody.status_code, "No user is ticked." in Page(nobody).words) == (422, True)
 
 
+def test_a_whole_page_of_500_can_go_as_one_field_and_what_is_too_much_says_so(admin, directory):
+    fields = ticked(admin, do="location")
+    many = [str(uuid.uuid4()) for _ in range(501)]
+    ticks = admin.post(several_url(), fields | {"user": many})  # without scripts: each is a field
+    assert (ticks.status_code, "A form may have 200 fields" in Page(ticks).words) == (400, True)
+    refused = admin.post(several_url(), fields | {"user": [], "users": ",".join(many)})
+    assert (refused.status_code, "At most 500 users at once" in Page(refused).words) == (422, True)
+    asked = Page(admin.post(several_url(), fields | {"user": [], "users": ",".join(many[:500])}))
+    assert "Usage location of 500 users" in asked.words
+    _, run = check_of(admin, asked.form("op_id").fields | {"usage_location": "DE"})
+    assert list(run.rows.order_by("line").values_list("target_id", flat=True)) == many[:500]
+
+
 def test_starting_needs_a_sign_in_of_the_last_quarter_of_an_hour(admin, worker, directory):
     url, run = check_of(admin, ticked(admin, ADELE, do="delete"))
     page = admin.get(url)
