@@ -202,6 +202,7 @@ def audit(request: OperatorRequest) -> HttpResponse:
         .distinct()[:100],
         "outcomes": [*AuditEvent.Outcome.choices, ("open", "Not concluded")],
         "days": AUDIT_DAYS,
+        "stopped": chain_check.told_stopped(),
     }
     return render_page(request, "audit/list.html", "results", context)
 

@@ -39,6 +39,10 @@ ENDED = "The sign-in with which it was started has ended. Sign in again and pres
 OUR_FAULT = "We had a fault with this row. The log names it."
 CHANGED = "The user changed after the run was checked. Nothing was sent."
 GONE = "The user is not in this customer any more."
+PUT_BACK = (
+    "Nothing was sent. Our database was put back from an older copy after the run had started, so this run may have "
+    "created them. Then set a new password: the first one is lost."
+)
 STILL_OPEN = "Another form or run has sent a user with this name, and nobody knows yet if it was created."
 
 
@@ -131,6 +135,8 @@ def _send(row: OnboardingRow, grant: TokenCache) -> None:
         _back(row, None)  # paused just now
         return
     try:
+        if _was_sent_before(row, grant):
+            return
         operation = rows.send(row, grant)
     except (SignInAgain, Throttled):
         raise
@@ -142,6 +148,24 @@ def _send(row: OnboardingRow, grant: TokenCache) -> None:
         return
     row.tries = 0  # from here on they count look-ups
     _follow(row, operation, grant)
+
+
+def _was_sent_before(row: OnboardingRow, grant: TokenCache) -> bool:
+    """Whether the user of a create is there although our database knows of no request: an older copy was put back.
+
+    The same request would be answered as it was then, for a password that went with the newer database. All other kinds
+    look at their user before they send anyway.
+    """
+    if row.run.kind != Operation.Kind.CREATE or not chain_check.accepted_since(row.run.started_at):
+        return False
+    found, deleted = kinds.look_up(grants.partner_center(grant), row.tenant_id, row.creates)
+    if found is None or deleted:
+        return False
+    different = kinds.differing(found, row.fields)
+    state = State.DIFFERS if different else State.CONFLICT
+    told = f"{found.display_name} is there already, with {different or 'the same values'}. {PUT_BACK}"
+    _settle(row, state, told, target_id=found.id)
+    return True
 
 
 BEFORE_SENDING = (
