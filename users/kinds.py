@@ -78,9 +78,9 @@ def _check_create(operation: Operation, partner_center: PartnerCenter, by: Opera
         if operations.claimed_by_another(operation, found.id):
             detail = f"There is a user {found.user_principal_name}, made by another form than this one."
             operations.decide(operation, by=by, state=State.CONFLICT, detail=detail, sealed_password=None)
-        elif _is_as_wanted(found, wanted) and operation.seen_absent_at:
+        elif is_as_wanted(found, wanted) and operation.seen_absent_at:
             operations.decide(operation, by=by, state=State.DONE, target_id=found.id)
-        elif _is_as_wanted(found, wanted):
+        elif is_as_wanted(found, wanted):
             detail = (
                 f"There is a user {found.user_principal_name} with these very values. Nobody had looked if that "
                 "name was free before it was sent, so it may be this one or somebody else’s. Look at it, and say "
@@ -120,15 +120,29 @@ def _last_heard_of(operation: Operation) -> datetime | None:
     return max((at for at in (over, operation.checked_at) if at), default=None)
 
 
-def _is_as_wanted(found: CustomerUser, wanted: Mapping[str, Any]) -> bool:
-    """Whether the user has all these values. Microsoft may write a user name in another case, and hide the last one."""
-    return all(
-        str(getattr(found, name)).lower() == value.lower()
-        if name in ("user_principal_name", "usage_location")
-        else getattr(found, name) == value
+def is_as_wanted(found: CustomerUser, wanted: Mapping[str, Any]) -> bool:
+    """Whether the user has all these values."""
+    return not _others(found, wanted)
+
+
+def differing(found: CustomerUser, wanted: Mapping[str, Any]) -> str:
+    """Which values of the user are others, in words: "another first name and usage location"; "" when none is."""
+    told = [name.replace("_", " ") for name in _others(found, wanted)]
+    return f"another {' and '.join(filter(None, [', '.join(told[:-1]), *told[-1:]]))}" if told else ""
+
+
+def _others(found: CustomerUser, wanted: Mapping[str, Any]) -> list[str]:
+    """The fields that differ. Microsoft may write a user name in another case, and hide the immutable ID."""
+    return [
+        name
         for name, value in wanted.items()
         if name != "immutable_id"
-    )
+        and not (
+            str(getattr(found, name)).lower() == value.lower()
+            if name in ("user_principal_name", "usage_location")
+            else getattr(found, name) == value
+        )
+    ]
 
 
 def _check_patch(operation: Operation, partner_center: PartnerCenter, by: Operator) -> None:
@@ -141,7 +155,7 @@ def _check_patch(operation: Operation, partner_center: PartnerCenter, by: Operat
     if operation.sets_password and operations.newer_password(operation):
         detail = "A newer password was set for this user meanwhile. That one counts."
         operations.decide(operation, by=by, state=State.CONFLICT, detail=detail, sealed_password=None)
-    elif _is_as_wanted(user, operation.fields):
+    elif is_as_wanted(user, operation.fields):
         if not operation.sets_password:
             operations.decide(operation, by=by, state=State.DONE)
             return

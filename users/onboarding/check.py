@@ -1,27 +1,29 @@
 """The dry run: every row is judged beside what its customer has, and nothing is sent.
 
-One walk over the customers of a run, a few at a time, by a worker, with the sign-in of whoever asked. What it finds is
-written row by row, so that a walk which breaks off, or is killed, has lost nothing and is begun where it was: a row
-with `checked_at` is done. An edit takes `checked_at` away from all rows of the customers that it concerns.
+One walk over the customers of a run, a few at a time, by a worker, with the sign-in of whoever asked, at the pace that
+all runs share. What it finds is written row by row, so that a walk which breaks off, or is killed, has lost nothing and
+is begun where it was: a row with `checked_at` is done. An edit takes `checked_at` away from all rows of the customers
+that it concerns.
 """
 
 import contextvars
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import F, Q
 
 from customers import merge
 from customers.access import Action
 from customers.explain import why_not
 from customers.models import Customer
-from partnerportal import clock, grants
+from partnerportal import clock, grants, pace
 from partnerportal.models import TokenCache
 from partnerportal.upstream.errors import SignInAgain, UpstreamError
+from partnerportal.upstream.http import paced
 
 from .. import names, seen_names, templates
 from ..models import OnboardingCheck, OnboardingRow, OnboardingRun, Operation
@@ -174,16 +176,24 @@ def _asked(check: OnboardingCheck, customers: Iterable[Customer]) -> Iterator[tu
         ask = partial(
             facts.ask, by=by, graph=grants.graph(check.grant), partner_center=grants.partner_center(check.grant)
         )
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            futures = [
-                pool.submit(
-                    contextvars.copy_context().run,
-                    partial(ask, each.tenant_id or "", licences=each.pk in with_licences),
-                )
-                for each in some
-            ]
-            for each, future in zip(some, futures, strict=True):
-                yield each, future.result()
+        calls = [partial(ask, each.tenant_id or "", licences=each.pk in with_licences) for each in some]
+        with paced(pace):
+            yield from zip(some, side_by_side(calls), strict=True)
+
+
+def side_by_side(calls: Iterable[Callable[[], facts.Answers]]) -> list[facts.Answers]:
+    """The answers, in the order of the calls; each is made in a thread that takes its turns by itself."""
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        futures = [pool.submit(contextvars.copy_context().run, _and_hang_up, call) for call in calls]
+        return [future.result() for future in futures]
+
+
+def _and_hang_up(call: Callable[[], facts.Answers]) -> facts.Answers:
+    """The pace is asked over a connection of the thread's own, which ends with it."""
+    try:
+        return call()
+    finally:
+        connections.close_all()
 
 
 def _judge(check: OnboardingCheck, customer: Customer, answers: facts.Answers) -> None:

@@ -1,5 +1,5 @@
-"""What a customer has, asked for its rows: rights first, then domains, users and licences. It touches no database,
-so several customers are asked side by side.
+"""What a customer has, asked for its rows: rights first, then domains, users and licences. It touches no database but
+for its turn (`pace.py`), so several customers are asked side by side.
 """
 
 import time

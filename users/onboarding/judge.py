@@ -16,13 +16,15 @@ from partnerportal.upstream.partner_center import CustomerUser
 
 from .. import forms, names, templates
 from ..first_licences import of_skus, parted
+from ..models import OnboardingRow
 from ..new_forms import NewUserForm
 from ..tally import Tally
 from . import cells
 from .columns import FIELDS
 
+State = OnboardingRow.State
 Problem = dict[str, Any]
-"""{"field", "sentence"}, and "choices" where there is something to choose: [[value, words]]."""
+"""{"field", "sentence"}, and "choices" where there is something to choose: [[value, words]]; see `against`."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,10 @@ class Judged:
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
 
-    def against(self, name: str, sentence: str, choices: Iterable[tuple[str, str]] = ()) -> None:
-        self.problems.append({"field": name, "sentence": sentence, "choices": [list(each) for each in choices]})
+    def against(self, name: str, sentence: str, choices: Iterable[tuple[str, str]] = (), **there: str) -> None:
+        """`there`: the id of the user who has the name already, and the row state that this means."""
+        found = {"field": name, "sentence": sentence, "choices": [list(each) for each in choices]}
+        self.problems.append(found | ({"there": there} if there else {}))
 
     @property
     def user_name(self) -> str:
@@ -178,9 +182,11 @@ def _judge_name(judged: Judged, customer: Customer, facts: Facts) -> None:
         judged.against("user_name", f"{domain} is not a domain of {customer.name}.{also}", choices)
     elif there := facts.active.get(name):
         if all(str(getattr(there, each)).lower() == judged.fields[each].lower() for each in _SAME):
-            judged.against("user_name", f"{there.display_name} is there already, with the same values. Nothing to do")
+            sentence = f"{there.display_name} is there already, with the same values. Nothing to do"
+            judged.against("user_name", sentence, id=there.id, state=State.CONFLICT)
         else:
-            judged.against("user_name", f"The user name {name} is taken by {there.display_name}.", free(judged, facts))
+            sentence = f"The user name {name} is taken by {there.display_name}."
+            judged.against("user_name", sentence, free(judged, facts), id=there.id, state=State.DIFFERS)
     elif deleted := facts.deleted.get(name):
         judged.against(
             "user_name",

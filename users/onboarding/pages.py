@@ -16,7 +16,7 @@ from partnerportal.permissions import Permission, may, require
 
 from ..models import OnboardingRow, OnboardingRun, Operation
 from ..tasks import deliver
-from . import checking, handing, steering, words
+from . import checking, handing, news, steering, words
 
 State = OnboardingRun.State
 RowState = OnboardingRow.State
@@ -110,7 +110,7 @@ def run(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
 
 def _steer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
     step = request.POST.get("step")
-    if step in ("resume", "again", "undo", "notify", "hush") and run.by_id != request.user.pk:
+    if step in ("resume", "again", "undo", "notify", "hush", "mail") and run.by_id != request.user.pk:
         return _run_page(request, run, error=NOT_YOURS, status=403)
     if step in ("resume", "again") and steering.needs_sign_in(run) and not sessions.proved_lately(request):
         return _run_page(request, run, status=403, **problems.way_to_prove(request))
@@ -127,6 +127,8 @@ def _steer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
                 deliver(run)
         case "notify" | "hush":
             steering.notify(run, by=request.user, wanted=step == "notify")
+        case "mail":
+            steering.mail(run, by=request.user)
         case "undo" if run.kind == Operation.Kind.CREATE and run.state in OnboardingRun.OVER:
             return go_to(request, reverse("run-check", args=[steering.undo(run, by=request.user).key]))
         case _:
@@ -168,7 +170,7 @@ def _run_page(
         ],
         "slowed": _slowed(run, now),
         "page": page,
-        "told": [(row, words.of_row(row, run.kind, now)) for row in page],
+        "told": [(row, words.of_row(row, run.kind, now), words.fix_of(row, run.kind)) for row in page],
         "poll_url": with_query(run_url(run), {"status": chosen.key, "page": page.number, "said": said}),
         "news": said != request.GET.get("said", said),
         "needs_sign_in": run.state in OnboardingRun.HALTED and steering.needs_sign_in(run),
@@ -176,6 +178,7 @@ def _run_page(
         if run.state in OnboardingRun.OVER
         else 0,
         "can_undo": run.kind == Operation.Kind.CREATE and run.state in OnboardingRun.OVER and counts["done"],
+        "mail": news.how_it_went(run) if own else "",
         "handing": handing.waiting(run, rows_of(run)) if own and run.kind == Operation.Kind.CREATE else None,
         "error": error,
         **more,

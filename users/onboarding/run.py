@@ -21,7 +21,7 @@ from partnerportal.permissions import RoleMissing
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, Unintelligible, UpstreamError
 from partnerportal.upstream.http import budget, paced
 
-from .. import actions, operations, refusals
+from .. import actions, kinds, operations, refusals
 from ..models import OnboardingRow, OnboardingRun, Operation
 from . import rows
 
@@ -39,6 +39,10 @@ ENDED = "The sign-in with which it was started has ended. Sign in again and pres
 OUR_FAULT = "We had a fault with this row. The log names it."
 CHANGED = "The user changed after the run was checked. Nothing was sent."
 GONE = "The user is not in this customer any more."
+PUT_BACK = (
+    "Nothing was sent. Our database was put back from an older copy after the run had started, so this run may have "
+    "created them. Then set a new password: the first one is lost."
+)
 STILL_OPEN = "Another form or run has sent a user with this name, and nobody knows yet if it was created."
 
 
@@ -131,6 +135,8 @@ def _send(row: OnboardingRow, grant: TokenCache) -> None:
         _back(row, None)  # paused just now
         return
     try:
+        if _was_sent_before(row, grant):
+            return
         operation = rows.send(row, grant)
     except (SignInAgain, Throttled):
         raise
@@ -142,6 +148,24 @@ def _send(row: OnboardingRow, grant: TokenCache) -> None:
         return
     row.tries = 0  # from here on they count look-ups
     _follow(row, operation, grant)
+
+
+def _was_sent_before(row: OnboardingRow, grant: TokenCache) -> bool:
+    """Whether the user of a create is there although our database knows of no request: an older copy was put back.
+
+    The same request would be answered as it was then, for a password that went with the newer database. All other kinds
+    look at their user before they send anyway.
+    """
+    if row.run.kind != Operation.Kind.CREATE or not chain_check.accepted_since(row.run.started_at):
+        return False
+    found, deleted = kinds.look_up(grants.partner_center(grant), row.tenant_id, row.creates)
+    if found is None or deleted:
+        return False
+    different = kinds.differing(found, row.fields)
+    state = State.DIFFERS if different else State.CONFLICT
+    told = f"{found.display_name} is there already, with {different or 'the same values'}. {PUT_BACK}"
+    _settle(row, state, told, target_id=found.id)
+    return True
 
 
 BEFORE_SENDING = (
@@ -209,6 +233,8 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
         case Operation.State.DONE:
             detail = f"{operation.detail} {rows.afterwards(operation, grant)}".strip()
             _settle(row, State.DONE, detail, target_id=operation.target_id, **told)
+        case Operation.State.CONFLICT if operation.kind == Operation.Kind.CREATE:
+            _is_there(row, operation, grant, told)
         case Operation.State.CONFLICT:
             _settle(row, State.CONFLICT, refusals.explain(operation).sentence, **told)
         case Operation.State.STOPPED:
@@ -231,6 +257,31 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
             _settle(row, State.UNKNOWN, operation.detail, **told)
         case _:
             _later(row, State.UNKNOWN, operation.detail, operation=operation)
+
+
+def _is_there(row: OnboardingRow, operation: Operation, grant: TokenCache, told: dict[str, Any]) -> None:
+    """The user name is taken: by a user with the same values, by another one, or nobody can say by whom."""
+    if operation.target_id:  # a look-up has compared them
+        _settle(row, State.DIFFERS, operation.detail, target_id=operation.target_id, **told)
+        return
+    sentence = refusals.explain(operation)
+    if sentence.field == "immutable_id":
+        _settle(row, State.REFUSED, sentence.sentence, **told)
+        return
+    try:
+        found, deleted = kinds.look_up(grants.partner_center(grant), row.tenant_id, row.creates)
+    except UpstreamError as error:
+        if isinstance(error, Throttled) and row.tries < MOST_TRIES:
+            raise
+        found, deleted = None, False
+    if found is None or deleted:
+        _settle(row, State.CONFLICT, f"{sentence.sentence}. We could not compare the two.", **told)
+    elif different := kinds.differing(found, operation.fields):
+        detail = f"The user name is taken by {found.display_name}, with {different}. Nothing was changed."
+        _settle(row, State.DIFFERS, detail, target_id=found.id, **told)
+    else:
+        detail = f"{found.display_name} is there already, with the same values. Nothing was changed."
+        _settle(row, State.CONFLICT, detail, target_id=found.id, **told)
 
 
 def _anew(row: OnboardingRow) -> None:

@@ -8,8 +8,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from customers.models import Customer
-from partnerportal import clock
-from partnerportal.models import AuditEvent, TokenCache
+from partnerportal import clock, pace
+from partnerportal.models import AuditEvent, Pace, TokenCache
 from partnerportal.sandbox import seed
 from partnerportal.sandbox.seed_licences import CLASSROOM
 from partnerportal.sessions import PROVED_AT, UNPROVED
@@ -24,7 +24,7 @@ from users.models import (
     UserTemplate,
     WaitingFile,
 )
-from users.onboarding import check
+from users.onboarding import check, steering
 from users.onboarding import run as engine
 from users.tasks import purge_secrets
 
@@ -36,6 +36,12 @@ CONTOSO = f"{NEW}?customer={seed.SPECIAL['contoso']}"
 DOMAIN = "contosotrading.onmicrosoft.example"  # the default one
 OTHER = "contosotrading.example"
 HEADER = ("Vorname", "Nachname", "Benutzername", "Land", "Lizenz", "Kunde")
+
+
+@pytest.fixture(autouse=True)
+def _one_after_the_other(monkeypatch):
+    """A thread sees nothing of the transaction in which a test runs; tests/browser has them with a real worker."""
+    monkeypatch.setattr(check, "side_by_side", lambda calls: [call() for call in calls])
 
 
 def upload(browser, data, name="winter-starters.csv", url=NEW, **more):
@@ -169,7 +175,37 @@ def test_who_is_there_with_the_same_values_is_nothing_to_do(admin, directory):
     plain = directory.special("plain")
     header = ("First name", "Last name", "Display name", "User name", "Usage location")
     row = (plain.first_name, plain.last_name, plain.display_name, plain.upn, plain.usage_location)
-    assert "is there already, with the same values. Nothing to do" in problems(sent(admin, row, header=header))[2]
+    run = sent(admin, row, ("Al", "B", "Al B", plain.upn, "DE"), ("C", "D", "C D", "c.d", "DE"), header=header)
+    assert "is there already, with the same values. Nothing to do" in problems(run)[2]
+    steering.start(run, by=run.by, grant=grant_of("admin"))
+    found = list(run.rows.values_list("state", "target_id"))
+    assert found == [("conflict", plain.id), ("differs", plain.id), ("queued", "")]
+
+
+def test_the_reads_of_a_check_take_their_turns_like_the_rows_of_runs(admin, directory, settings, monkeypatch):
+    settings.PARTNER_CENTER_RATES = (4, 1000)
+    slept = []
+    monkeypatch.setattr("partnerportal.pace.time.sleep", slept.append)
+    sent(admin, ("A", "B", "a.b", "DE", "", ""))
+    asked = [line for line in directory.sandbox.journal("partnercenter") if tenant("contoso") in line["path"]]
+    assert len(asked) == 3
+    assert sum(slept) > 0.25 * 2 - 0.1  # a quarter of a second apart, less what the sandbox took
+
+
+def test_while_microsoft_asks_for_patience_a_check_asks_nothing_and_says_so(admin, directory):
+    later = clock.now() + timedelta(minutes=10)
+    Pace.objects.create(key=tenant("contoso"), resumes_at=later)
+    told = problems(sent(admin, ("A", "B", "a.b", "DE", "", "")))
+    assert told[2].startswith("This customer could not be checked.")
+    assert [line for line in directory.sandbox.journal("partnercenter") if tenant("contoso") in line["path"]] == []
+
+
+def test_a_429_that_a_check_hears_slows_the_runs_of_that_customer_too(admin, sandbox, monkeypatch):
+    monkeypatch.setattr("users.onboarding.facts.time.sleep", lambda _seconds: None)
+    sandbox.fault("partnercenter", "status", method="GET", path=tenant("contoso"), status=429, times=0)
+    sent(admin, ("A", "B", "a.b", "DE", "", ""))
+    assert pace.full_until(tenant("contoso")) is not None
+    assert pace.full_until(tenant("medium")) is None
 
 
 def test_licences_are_counted_over_the_whole_run(admin):
