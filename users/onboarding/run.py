@@ -39,6 +39,7 @@ ENDED = "The sign-in with which it was started has ended. Sign in again and pres
 OUR_FAULT = "We had a fault with this row. The log names it."
 CHANGED = "The user changed after the run was checked. Nothing was sent."
 GONE = "The user is not in this customer any more."
+OTHER_TENANT = "This customer has another tenant now than the one that was checked. Nothing was sent."
 STILL_OPEN = "Another form or run has sent a user with this name, and nobody knows yet if it was created."
 
 
@@ -60,9 +61,9 @@ def carry_out(row_id: int) -> OnboardingRow | None:
     if row is None:
         return None
     try:
-        with budget(settings.UPSTREAM_BUDGET), paced(pace):
+        with budget(settings.UPSTREAM_BUDGET), paced(pace), operations.only_while(row.write):
             _attempt(row)
-    except LeaseLost:
+    except (LeaseLost, operations.NotOurs):
         log.warning("row %s of run %s was taken over, or stopped", row.line, row.run_id)
     except Exception:  # a fault of ours must not leave a row that nobody can decide
         log.exception("row %s of run %s broke off", row.line, row.run_id)
@@ -73,7 +74,10 @@ def carry_out(row_id: int) -> OnboardingRow | None:
 def _attempt(row: OnboardingRow) -> None:
     operation = Operation.objects.select_related("by", "customer").filter(op_id=row.op_id).first()
     if operation is None and row.run.state != OnboardingRun.State.RUNNING:
-        _settle(row, State.STOPPED, STOPPED)
+        if row.run.state == OnboardingRun.State.STOPPING:
+            _settle(row, State.STOPPED, STOPPED)
+        else:
+            _back(row, None)  # paused since it was found to be due
         return
     asks = operation is None or operation.undecided
     if asks and (until := pace.full_until(row.tenant_id)):  # no worker waits for that with the row in its hands
@@ -127,6 +131,9 @@ def _grant_of(run: OnboardingRun) -> TokenCache:
 
 def _send(row: OnboardingRow, grant: TokenCache) -> None:
     """Send it for the first time. What is raised in here was raised before anything was sent."""
+    if row.customer is None or row.customer.tenant_id != row.tenant_id:
+        _settle(row, State.CONFLICT, OTHER_TENANT)
+        return
     if not row.write(in_state=OnboardingRun.State.RUNNING, state=State.SENT):
         _back(row, None)  # paused just now
         return
@@ -207,7 +214,7 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
     told: dict[str, Any] = {"operation": operation, "code": operation.code, "correlation_id": operation.correlation_id}
     match operation.state:
         case Operation.State.DONE:
-            detail = f"{operation.detail} {rows.afterwards(operation, grant)}".strip()
+            detail = f"{operation.detail} {rows.afterwards(operation, row.run.by, grant)}".strip()
             _settle(row, State.DONE, detail, target_id=operation.target_id, **told)
         case Operation.State.CONFLICT:
             _settle(row, State.CONFLICT, refusals.explain(operation).sentence, **told)
