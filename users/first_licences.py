@@ -18,7 +18,7 @@ from customers.explain import why_not
 from customers.models import Customer
 from partnerportal import chain_check
 from partnerportal.models import Operator, TokenCache
-from partnerportal.permissions import Permission, may
+from partnerportal.permissions import Permission, RoleMissing, may
 from partnerportal.upstream.errors import Forbidden, UpstreamError
 from partnerportal.upstream.http import budget
 from partnerportal.upstream.licences import SubscribedSku
@@ -169,6 +169,8 @@ def follow(create: Operation, *, by: Operator, grant: TokenCache, in_run: bool =
             actions.send_again(following, proved=False, by=by, grant=grant, in_run=in_run)
     except ActionDenied as denied:
         return denied.reason
+    except RoleMissing as missing:
+        return str(missing)
     except actions.TooFast:
         return actions.TOO_FAST
     except chain_check.Broken as broken:

@@ -8,7 +8,9 @@ found nothing lets the same request go again, under the same id and with the sam
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,6 +43,29 @@ class StillOpen(Exception):
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         super().__init__()
+
+
+class NotOurs(Exception):
+    """Somebody else has taken over what this was sent for, so nothing was sent."""
+
+
+_still_ours: ContextVar[Callable[[], bool] | None] = ContextVar("still_ours", default=None)
+
+
+@contextmanager
+def only_while(still_ours: Callable[[], bool]) -> Iterator[None]:
+    """No intent is committed inside once `still_ours` says no. It is asked in the intent's own transaction."""
+    token = _still_ours.set(still_ours)
+    try:
+        yield
+    finally:
+        _still_ours.reset(token)
+
+
+def _must_be_ours() -> None:
+    still_ours = _still_ours.get()
+    if still_ours and not still_ours():
+        raise NotOurs
 
 
 def find(
@@ -91,7 +116,7 @@ def begin(
 
     `licences` (SKU id -> name) are to be assigned once a user is created, whose name was absent at `seen_absent_at`.
     Raises IntegrityError on a second press, and while another create of the same name is undecided;
-    `chain_check.Broken` while the audit trail is not whole.
+    `chain_check.Broken` while the audit trail is not whole; `NotOurs` as `only_while` says.
     """
     chain_check.must_hold()
     operation = Operation(
@@ -113,6 +138,7 @@ def begin(
         sent_at=clock.now(),
     )
     with transaction.atomic():
+        _must_be_ours()
         operation.save(force_insert=True)
         queued.store(operation, licences or {})
         audit.intend(subject(operation), by=by, attempt=operation.attempt)
@@ -157,6 +183,7 @@ def again(operation: Operation, *, by: Operator, grant: TokenCache) -> bool:
     chain_check.must_hold()
     attempt = uuid.uuid4()
     with transaction.atomic():
+        _must_be_ours()
         won = operation.write(
             state=State.CHECKED,
             attempt=attempt,

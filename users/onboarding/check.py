@@ -119,10 +119,11 @@ def _walk(check: OnboardingCheck) -> None:
             _judge(check, customer, answers)
         _find_customers(check)
     with transaction.atomic():
+        oldest = check.run.rows.order_by("checked_at").values_list("checked_at", flat=True).first()
+        # First the run, then its check, as whoever edits does: else each could wait for the other.
+        check.run.move(to=OnboardingRun.State.CHECKED, before=OnboardingRun.BEFORE, checked_at=oldest)
         if not check.write(open=False, leased_until=None, problem=""):
             raise LeaseLost
-        oldest = check.run.rows.order_by("checked_at").values_list("checked_at", flat=True).first()
-        check.run.move(to=OnboardingRun.State.CHECKED, before=OnboardingRun.BEFORE, checked_at=oldest)
 
 
 def _waiting(run: OnboardingRun) -> list[Customer]:

@@ -21,6 +21,7 @@ from . import checking, handing, news, steering, words
 State = OnboardingRun.State
 RowState = OnboardingRow.State
 SIZE = 50
+NAMES_NOBODY = "The rows of this run do not say any more whom they were about."
 NOT_YOURS = "Only whoever started a run may go on with it: it runs with their sign-in."
 
 
@@ -112,6 +113,8 @@ def _steer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
     step = request.POST.get("step")
     if step in ("resume", "again", "undo", "notify", "hush", "mail") and run.by_id != request.user.pk:
         return _run_page(request, run, error=NOT_YOURS, status=403)
+    if step in ("again", "undo") and steering.names_nobody(run):
+        return _run_page(request, run, error=NAMES_NOBODY, status=409)
     if step in ("resume", "again") and steering.needs_sign_in(run) and not sessions.proved_lately(request):
         return _run_page(request, run, status=403, **problems.way_to_prove(request))
     match step:
@@ -148,7 +151,7 @@ def _run_page(
     done = counts["all"] - left
     percent = 100 * done // max(counts["all"], 1)
     said = f"{run.state}{percent // 25}"
-    own = run.by_id == request.user.pk
+    own, is_over = run.by_id == request.user.pk, run.state in OnboardingRun.OVER and not steering.names_nobody(run)
     context = {
         "run": run,
         "own": own,
@@ -175,9 +178,9 @@ def _run_page(
         "news": said != request.GET.get("said", said),
         "needs_sign_in": run.state in OnboardingRun.HALTED and steering.needs_sign_in(run),
         "can_try_again": run.rows.filter(problems=[], state__in=(*steering.AGAIN, RowState.UNKNOWN)).count()
-        if run.state in OnboardingRun.OVER
+        if is_over
         else 0,
-        "can_undo": run.kind == Operation.Kind.CREATE and run.state in OnboardingRun.OVER and counts["done"],
+        "can_undo": run.kind == Operation.Kind.CREATE and is_over and counts["done"],
         "mail": news.how_it_went(run) if own else "",
         "handing": handing.waiting(run, rows_of(run)) if own and run.kind == Operation.Kind.CREATE else None,
         "error": error,

@@ -43,6 +43,7 @@ PUT_BACK = (
     "Nothing was sent. Our database was put back from an older copy after the run had started, so this run may have "
     "created them. Then set a new password: the first one is lost."
 )
+OTHER_TENANT = "This customer has another tenant now than the one that was checked. Nothing was sent."
 STILL_OPEN = "Another form or run has sent a user with this name, and nobody knows yet if it was created."
 
 
@@ -64,9 +65,9 @@ def carry_out(row_id: int) -> OnboardingRow | None:
     if row is None:
         return None
     try:
-        with budget(settings.UPSTREAM_BUDGET), paced(pace):
+        with budget(settings.UPSTREAM_BUDGET), paced(pace), operations.only_while(row.write):
             _attempt(row)
-    except LeaseLost:
+    except (LeaseLost, operations.NotOurs):
         log.warning("row %s of run %s was taken over, or stopped", row.line, row.run_id)
     except Exception:  # a fault of ours must not leave a row that nobody can decide
         log.exception("row %s of run %s broke off", row.line, row.run_id)
@@ -77,7 +78,10 @@ def carry_out(row_id: int) -> OnboardingRow | None:
 def _attempt(row: OnboardingRow) -> None:
     operation = Operation.objects.select_related("by", "customer").filter(op_id=row.op_id).first()
     if operation is None and row.run.state != OnboardingRun.State.RUNNING:
-        _settle(row, State.STOPPED, STOPPED)
+        if row.run.state == OnboardingRun.State.STOPPING:
+            _settle(row, State.STOPPED, STOPPED)
+        else:
+            _back(row, None)  # paused since it was found to be due
         return
     asks = operation is None or operation.undecided
     if asks and (until := pace.full_until(row.tenant_id)):  # no worker waits for that with the row in its hands
@@ -131,6 +135,9 @@ def _grant_of(run: OnboardingRun) -> TokenCache:
 
 def _send(row: OnboardingRow, grant: TokenCache) -> None:
     """Send it for the first time. What is raised in here was raised before anything was sent."""
+    if row.customer is None or row.customer.tenant_id != row.tenant_id:
+        _settle(row, State.CONFLICT, OTHER_TENANT)
+        return
     if not row.write(in_state=OnboardingRun.State.RUNNING, state=State.SENT):
         _back(row, None)  # paused just now
         return
@@ -231,7 +238,7 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
     told: dict[str, Any] = {"operation": operation, "code": operation.code, "correlation_id": operation.correlation_id}
     match operation.state:
         case Operation.State.DONE:
-            detail = f"{operation.detail} {rows.afterwards(operation, grant)}".strip()
+            detail = f"{operation.detail} {rows.afterwards(operation, row.run.by, grant)}".strip()
             _settle(row, State.DONE, detail, target_id=operation.target_id, **told)
         case Operation.State.CONFLICT if operation.kind == Operation.Kind.CREATE:
             _is_there(row, operation, grant, told)

@@ -234,7 +234,9 @@ def test_each_customer_is_judged_by_the_rights_of_whoever_asks_and_asked_for_not
 def test_customers_are_named_by_tenant_id_domain_or_exact_name_and_ambiguous_ones_ask(admin):
     name = Customer.objects.get(tenant_id=tenant("contoso")).name
     twins = list(Customer.objects.filter(tenant_id__isnull=False).exclude(name=name)[:2])
-    Customer.objects.filter(pk__in=[each.pk for each in twins]).update(name="Twin & Sons", search_text="twin & sons")
+    Customer.objects.filter(pk__in=[each.pk for each in twins]).update(
+        name="Twin & Sons", sort_name="twin & sons", search_text="twin & sons"
+    )
     run = sent(
         admin,
         ("A", "B", "a.b", "DE", "", tenant("contoso").upper()),
