@@ -135,11 +135,12 @@ class ListQuery:
         return QueryDict(urlencode(self._differing(changes)))
 
     def _differing(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        wanted = replace(self, **{"page": 1, **changes})
-        left_out = vars(ListQuery(unknown=wanted.unknown, usual_size=wanted.usual_size))
-        if wanted.usual_size != SIZE:
+        # Without a ListQuery for each: a page has a dozen of these addresses.
+        wanted = {**vars(self), "page": 1, **changes}
+        left_out = {**_USUALLY, "unknown": wanted["unknown"], "usual_size": wanted["usual_size"]}
+        if wanted["usual_size"] != SIZE:
             left_out["size"] = None  # another person would see other pages at this address
-        return differing(vars(wanted), left_out)
+        return differing(wanted, left_out)
 
     def url(self, **changes: Any) -> str:
         return self.address("customers", **changes)
@@ -204,3 +205,7 @@ class ListQuery:
     def whole(self) -> bool:
         """Whether every listed customer is asked for."""
         return not (self.filtered or self.q)
+
+
+_USUALLY = vars(ListQuery())
+"""What stands in no address, for it is so anyway."""

@@ -139,7 +139,9 @@ def _filter(key: str, label: str, nothing: str, words: dict[str, str], query: Li
         "chosen": (join(chosen), named) if chosen and (len(chosen) > 1 or chosen[0] not in words) else None,
         "choices": [(join((value,)), name, chosen == (value,)) for value, name in words.items()],
         # With something chosen, each other value can come beside it.
-        "more": [(join((*chosen, value)), f"{named}, {name}") for value, name in words.items() if value not in chosen]
+        "more": [
+            (join((*chosen, value)), f"{named}, {name}", False) for value, name in words.items() if value not in chosen
+        ]
         if chosen and len(chosen) + 1 < len(words)
         else [],
     }
