@@ -50,6 +50,10 @@ COLUMNS = {
     "owner": Column("Owner e-mail", "p3", sorts=False),
     "codes": Column("Internal codes", "p3", sorts=False),
     "tags": Column("Tags", "p3", sorts=False),
+    "relationship": Column("Relationship name", "p3", sorts=False),
+    "roles": Column("GDAP roles", "p3", sorts=False),
+    "users": Column("Users", "p3", sorts=False),
+    "synced": Column("Synced", "p3", sorts=False),
 }
 """Key in URLs and preferences -> column. The first one is the row's header and always there."""
 USUAL = ("name", "domain", "source", "country", "access", "gdap", "ap")

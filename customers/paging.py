@@ -24,13 +24,16 @@ from partnerportal import clock
 from partnerportal.models import Operator
 
 from . import search, snapshot, standing
+from .gdap import relationships
 from .listing import ListQuery, split
 from .models import Customer, CustomerQuerySet, Label
+from .places import from_row
 
 MANY = search.MANY
 HOUR = 3600  # seconds
 _AS_REVERSE = f"{RFC3986_SUBDELIMS}/~:@"  # what Django's `reverse` leaves as it is
 UNREAD = ("search_text", "custom_domains", "seen_domains", "conflicts")  # not shown in the list, and long
+USERS_SEEN = ("users_seen", "users_seen_all", "users_seen_at")
 
 
 class Counted(Paginator):  # type: ignore[type-arg]  # Django cannot be asked `Paginator[…]` while it runs
@@ -151,7 +154,7 @@ class Reader:
         down = self.query.sort.startswith("-")
         if self.head.values is not None and start <= self.head.place <= places.start:
             start = self.head.place
-            rows = rows.filter(_from(key, self.head.values, down=down, empty=empty))
+            rows = rows.filter(from_row(key, self.head.values, down=down, empty=empty))
         order = [F(name).desc() if down else F(name).asc() for name in columns]
         ids = rows.order_by(*order).values("pk")[places.start - start : places.stop - start]
         return list(self._shown(Customer.objects.filter(pk__in=ids).order_by(*order)))
@@ -247,22 +250,13 @@ def addressed(rows: list[Customer]) -> list[Customer]:
     return rows
 
 
-def _from(key: str, values: list[Any], *, down: bool, empty: bool) -> Func:
-    """`(domain, sort_name, id) >= (…)`: from this row of the order on, which both databases find in the index."""
-    columns = CustomerQuerySet.SORTS[key][empty:]  # where that one is empty, only the others tell rows apart
-    given = [
-        Value(value, output_field=Customer._meta.get_field(name))  # type: ignore[arg-type]  # noqa: SLF001
-        for name, value in zip(columns, snapshot.known_row(key, values)[empty:], strict=True)
-    ]
-    row = "(%(expressions)s)"
-    sides = (Func(*columns, template=row), Func(*given, template=row))
-    return Func(*sides, template="%(expressions)s", arg_joiner=" <= " if down else " >= ", output_field=BooleanField())
-
-
 def shown(rows: CustomerQuerySet, columns: Collection[str], by: Operator) -> CustomerQuerySet:
     """With all that a row shows, so that none asks for more."""
     to_check = RawSQL(_TO_CHECK, [], BooleanField())  # noqa: S611  # nosec B611 -- no parameters
-    rows = standing.beside(rows.defer(*UNREAD), by).annotate(to_check=to_check)
+    unread = UNREAD if "users" in columns else (*UNREAD, *USERS_SEEN)
+    rows = standing.beside(rows.defer(*unread), by).annotate(to_check=to_check)
+    if "relationship" in columns or "roles" in columns:
+        rows = rows.annotate(**relationships.lasting_longest(clock.now()))
     kinds = {"codes": Label.Kind.CODE, "tags": Label.Kind.TAG}
     return rows.annotate(**{key: _labels(kind) for key, kind in kinds.items() if key in columns})
 

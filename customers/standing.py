@@ -15,6 +15,7 @@ from django.db.models.expressions import RawSQL
 
 from partnerportal import clock
 from partnerportal.models import Operator
+from partnerportal.upstream import roles
 
 from .models import GRAPH, Customer, CustomerQuerySet, GdapGrant, Source
 
@@ -60,6 +61,16 @@ _LEVEL = """
         WHERE mine.tenant_id = customers_customer.tenant_id AND mine.group_id IN ({})
             AND (mine.ends_at IS NULL OR mine.ends_at > %s)
     ), 0)"""
+
+
+def shows_users(row: Customer) -> bool:
+    """Whether this person may learn how many users there are, and somebody has seen. For rows from `beside`."""
+    return bool(row.standing_level) and row.users_seen is not None  # type: ignore[attr-defined]
+
+
+def role_names(row: Customer) -> list[str]:
+    """What the customer has granted the partner, for rows with `relationship_roles`."""
+    return sorted(roles.NAMES.get(role, role) for role in row.relationship_roles or ())  # type: ignore[attr-defined]
 
 
 def of(operator: Operator, customers: Iterable[Customer]) -> dict[int, Standing]:

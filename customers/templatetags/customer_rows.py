@@ -4,7 +4,7 @@ long to write them (docs/decisions/0027).
 All data is escaped here: a cell is made by `format_html`, or of words of ours alone.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -13,10 +13,13 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from customers import standing
 from customers.models import Customer
-from partnerportal.templatetags.portal import day, icon, icon_href, in_days, person, plain, short_id
+from partnerportal.templatetags.portal import day, icon, icon_href, in_days, person, plain, short_id, visible, when
 
 register = template.Library()
+
+MOST_ROLES = 3  # named in a cell; all of them in its title
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Look:
     soon: datetime  # GDAP that ends before this is pointed out
     not_loaded: tuple[str, ...]  # labels of the sources that were never read
     avepoint_loaded: bool
+    read_at: Mapping[str, datetime | None]  # source -> when it last came whole
 
 
 @register.simple_tag
@@ -34,7 +38,8 @@ def customer_rows(rows: Iterable[Customer], keys: Sequence[str], look: Look) -> 
     """The rows with these columns, by the keys of `listing.COLUMNS`."""
     writers = [CELLS[key] for key in keys]
     return _joined(
-        "\n".join(['<tr role="row">', *(write(row, look) for write in writers), _actions(row)]) + "</tr>" for row in rows
+        "\n".join(['<tr role="row">', *(write(row, look) for write in writers), _actions(row)]) + "</tr>"
+        for row in rows
     )
 
 
@@ -193,6 +198,29 @@ def _tags(row: Customer, _look: Look) -> str:
     return format_html('<td role="cell" class="p3 any">{}</td>', row.tags)  # type: ignore[attr-defined]
 
 
+def _relationship(row: Customer, _look: Look) -> str:
+    return format_html('<td role="cell" class="p3 any">{}</td>', visible(row.relationship_name or ""))  # type: ignore[attr-defined]
+
+
+def _roles(row: Customer, _look: Look) -> str:
+    names = standing.role_names(row)
+    more = len(names) - MOST_ROLES
+    words = f"{', '.join(names[:MOST_ROLES])} and {more} more" if more > 0 else ", ".join(names)
+    return format_html('<td role="cell" class="p3 sec any" title="{}">{}</td>', ", ".join(names), words)
+
+
+def _users(row: Customer, _look: Look) -> str:
+    if not standing.shows_users(row):
+        return SafeString('<td role="cell" class="p3 nw num"></td>')
+    number = f"{row.users_seen:,}{'' if row.users_seen_all else ' or more'}"
+    seen = format_html('<span class="sec">{}</span>', when(row.users_seen_at))
+    return format_html('<td role="cell" class="p3 nw num">{}, {}</td>', number, seen)
+
+
+def _synced(row: Customer, look: Look) -> str:
+    return format_html('<td role="cell" class="p3 sec nw">{}</td>', when(row.synced(look.read_at)))
+
+
 CELLS: dict[str, Callable[[Customer, Look], str]] = {
     "name": _name,
     "domain": _domain,
@@ -205,6 +233,10 @@ CELLS: dict[str, Callable[[Customer, Look], str]] = {
     "owner": _owner,
     "codes": _codes,
     "tags": _tags,
+    "relationship": _relationship,
+    "roles": _roles,
+    "users": _users,
+    "synced": _synced,
 }
 """Key of a column -> who writes its cell. For those of `listing.COLUMNS`, each."""
 

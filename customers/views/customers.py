@@ -77,6 +77,7 @@ def _list_context(
             soon=now.replace(hour=0, minute=0, second=0, microsecond=0) + SOON + timedelta(days=1),
             not_loaded=tuple(source.label for source in sources if not source.last_good_at),
             avepoint_loaded=any(source.last_good_at for source in sources if source.name == SourceName.AVEPOINT),
+            read_at=head.read_at,
         ),
         "cannot_tell": not standing.known(by) and "access" in columns,
         "sources": sources,
