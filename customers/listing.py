@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -151,7 +152,7 @@ class ListQuery:
 
     def address(self, name: str, **changes: Any) -> str:
         """The address of this route with this question."""
-        return with_query(reverse(name), self._differing(changes))
+        return with_query(_path(name), self._differing(changes))
 
     # --- The rows ---
 
@@ -209,6 +210,12 @@ class ListQuery:
     def whole(self) -> bool:
         """Whether every listed customer is asked for."""
         return not (self.filtered or self.q)
+
+
+@cache
+def _path(name: str) -> str:
+    """The path of a route without arguments; it never changes, and a page asks for a dozen."""
+    return reverse(name)
 
 
 _USUALLY = vars(ListQuery())
