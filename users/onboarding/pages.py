@@ -111,12 +111,21 @@ def run(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
 
 def _steer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
     step = request.POST.get("step")
+    return _in_the_way(request, run, step) or _step(request, run, step)
+
+
+def _in_the_way(request: OperatorRequest, run: OnboardingRun, step: str | None) -> HttpResponse | None:
+    """The page with the reason why this step cannot be taken; None when it can."""
     if step in ("resume", "again", "undo", "notify", "hush", "mail") and run.by_id != request.user.pk:
         return _run_page(request, run, error=NOT_YOURS, status=403)
     if step in ("again", "undo") and steering.names_nobody(run):
         return _run_page(request, run, error=NAMES_NOBODY, status=409)
     if step in ("resume", "again") and steering.needs_sign_in(run) and not sessions.proved_lately(request):
         return _run_page(request, run, status=403, **problems.way_to_prove(request))
+    return None
+
+
+def _step(request: OperatorRequest, run: OnboardingRun, step: str | None) -> HttpResponse:
     match step:
         case "pause":
             steering.pause(run, by=request.user)

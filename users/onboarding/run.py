@@ -15,13 +15,14 @@ from django.db.models import F
 
 from customers.access import ActionDenied, access_to
 from customers.explain import why_not
+from customers.models import Customer
 from partnerportal import chain_check, clock, freshness, grants, identity, pace
 from partnerportal.models import TokenCache
 from partnerportal.permissions import RoleMissing
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, Unintelligible, UpstreamError
 from partnerportal.upstream.http import budget, paced
 
-from .. import actions, kinds, operations, refusals
+from .. import actions, kinds, operations, refusals, seen_names
 from ..models import OnboardingRow, OnboardingRun, Operation
 from . import rows
 
@@ -142,7 +143,7 @@ def _send(row: OnboardingRow, grant: TokenCache) -> None:
         _back(row, None)  # paused just now
         return
     try:
-        if _was_sent_before(row, grant):
+        if _was_sent_before(row, row.customer, grant):
             return
         operation = rows.send(row, grant)
     except (SignInAgain, Throttled):
@@ -157,7 +158,7 @@ def _send(row: OnboardingRow, grant: TokenCache) -> None:
     _follow(row, operation, grant)
 
 
-def _was_sent_before(row: OnboardingRow, grant: TokenCache) -> bool:
+def _was_sent_before(row: OnboardingRow, customer: Customer, grant: TokenCache) -> bool:
     """Whether the user of a create is there although our database knows of no request: an older copy was put back.
 
     The same request would be answered as it was then, for a password that went with the newer database. All other kinds
@@ -165,8 +166,8 @@ def _was_sent_before(row: OnboardingRow, grant: TokenCache) -> bool:
     """
     if row.run.kind != Operation.Kind.CREATE or not chain_check.accepted_since(row.run.started_at):
         return False
-    found, deleted = kinds.look_up(grants.partner_center(grant), row.tenant_id, row.creates)
-    if found is None or deleted:
+    found, _ = seen_names.look_up(customer, row.creates, grants.partner_center(grant), since=None)
+    if found is None or found.is_deleted:
         return False
     different = kinds.differing(found, row.fields)
     state = State.DIFFERS if different else State.CONFLICT
@@ -276,12 +277,12 @@ def _is_there(row: OnboardingRow, operation: Operation, grant: TokenCache, told:
         _settle(row, State.REFUSED, sentence.sentence, **told)
         return
     try:
-        found, deleted = kinds.look_up(grants.partner_center(grant), row.tenant_id, row.creates)
+        found, _ = seen_names.look_up(operation.customer, row.creates, grants.partner_center(grant), since=None)
     except UpstreamError as error:
         if isinstance(error, Throttled) and row.tries < MOST_TRIES:
             raise
-        found, deleted = None, False
-    if found is None or deleted:
+        found = None
+    if found is None or found.is_deleted:
         _settle(row, State.CONFLICT, f"{sentence.sentence}. We could not compare the two.", **told)
     elif different := kinds.differing(found, operation.fields):
         detail = f"The user name is taken by {found.display_name}, with {different}. Nothing was changed."
