@@ -353,7 +353,7 @@ def say_whose(operation: Operation, *, ours: bool, by: Operator) -> None:
         operations.decide(operation, by=by, state=State.DONE, detail=detail)
     else:
         detail = f"There is a user {operation.user_name}, said to be somebody else’s. Choose another name."
-        operations.decide(operation, by=by, state=State.CONFLICT, detail=detail, sealed_password=None)
+        operations.decide(operation, by=by, state=State.CONFLICT, detail=detail, target_id="", sealed_password=None)
 
 
 def _opens(operation: Operation) -> bool:

@@ -38,12 +38,6 @@ OTHER = "contosotrading.example"
 HEADER = ("Vorname", "Nachname", "Benutzername", "Land", "Lizenz", "Kunde")
 
 
-@pytest.fixture(autouse=True)
-def _one_after_the_other(monkeypatch):
-    """A thread sees nothing of the transaction in which a test runs; tests/browser has them with a real worker."""
-    monkeypatch.setattr(check, "side_by_side", lambda calls: [call() for call in calls])
-
-
 def upload(browser, data, name="winter-starters.csv", url=NEW, **more):
     """The answer to a file, sent with the form as it comes."""
     fields = Page(browser.get(url)).form("op_id").fields | more
