@@ -222,7 +222,7 @@ def _ticked(request: OperatorRequest) -> tuple[list[str], str]:
     try:
         ids = list(dict.fromkeys(str(uuid.UUID(value)) for value in request.POST.getlist("user")))
     except ValueError:
-        return [], "These ticks are not of this page."
+        return [], "These ticks are not of this page. Open the list again and tick there."
     if not ids:
         return [], "No user is ticked."
     return ids, f"At most {MOST} users at once; {len(ids)} are ticked." if len(ids) > MOST else ""
