@@ -84,6 +84,9 @@ def runs_of_rows() -> tuple[list[Run], list[Figure]]:
             found = json.loads(_said(url, "benchmarks.runs"))
         figures = [Figure(**one) for one in found.pop("figures")]
         show(f"{kind}: runs of {found['rows']:,} users a customer, {found['rate']:g} requests a second", figures)
+        computed = f"{found['one']['ms a row']:.0f} ms a row, of ten customers {found['ten']['ms a row']:.0f} ms"
+        print(f"{found['cores']} cores. Processor time of the workers: {computed}. Most memory of one: ", end="")
+        print(f"{found['memory']:.0f} MB.", flush=True)
         runs.append({"database": kind, **found})
         all_figures += figures
     return runs, all_figures

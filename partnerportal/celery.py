@@ -64,6 +64,9 @@ def configuration() -> dict[str, Any]:
                 settings.PURGE_EVERY, "partnerportal.tasks.forget_abandoned_sessions"
             ),
             "verify the audit trail": every(settings.AUDIT_VERIFY_EVERY, "partnerportal.tasks.verify_audit"),
+            "forget the pace of customers that nobody asks about": every(
+                timedelta(hours=1), "partnerportal.tasks.forget_paces"
+            ),
             "forget from where sign-ins were started": every(
                 settings.PURGE_EVERY, "partnerportal.tasks.forget_sign_in_starts"
             ),

@@ -8,11 +8,12 @@ beside the database before every write to a customer.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
 
-from partnerportal import audit, chain
+from partnerportal import audit, chain, clock
 from partnerportal.chain import FIRST, Head
 from partnerportal.models import AuditEvent, AuditHead, Operator
 
@@ -107,6 +108,11 @@ def must_hold() -> None:
 def told_stopped() -> str:
     """Why the writes to customers are stopped; "" while they are not. One query, nothing is looked at anew."""
     return AuditHead.objects.values_list("broken", flat=True).first() or ""
+
+
+def accepted_since(moment: datetime | None) -> bool:
+    """Whether a break was accepted after that: the database may be an older copy, and lack what was sent since."""
+    return moment is not None and AuditHead.objects.filter(accepted_at__gt=moment).exists()
 
 
 def _why_not() -> str:
@@ -230,7 +236,7 @@ def accept(report: Report, reason: str, *, by: Operator) -> None:
         },
     )
     with transaction.atomic():
-        AuditHead.objects.update(broken="")
+        AuditHead.objects.update(broken="", accepted_at=clock.now())
         last = AuditEvent.objects.order_by("-seq", "-id").first()
         if last:  # rows may stand beyond a head that was set back
             AuditHead.objects.filter(count__lt=last.seq).update(count=last.seq, hash=last.hash, previous=last.previous)

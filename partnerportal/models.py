@@ -232,6 +232,7 @@ class AuditHead(models.Model):
     previous = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)  # of the last row
     broken = models.TextField(blank=True)  # why writes to customers are stopped; "" while they are not
+    accepted_at = models.DateTimeField(null=True)  # the last break: the database may have been put back then
 
     def __str__(self) -> str:
         return f"{self.count} {self.hash}"

@@ -1,4 +1,5 @@
-"""How fast the workers of runs ask Partner Center: a pace for each customer, and one for all together (decision 26).
+"""How fast runs, and the checks before them, ask Partner Center: a pace for each customer, and one for all together
+(decision 26).
 
 The database plans, for all workers on all machines: a conditional update takes the next moment of a pace, and whoever
 has taken it waits for it. Nothing is held meanwhile, so a worker that dies loses its own moment and no more. Clocks
@@ -11,6 +12,7 @@ import time
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Q
 
 from partnerportal import clock
 from partnerportal.models import Pace
@@ -25,6 +27,7 @@ LONGEST = timedelta(seconds=5)  # and in the middle of one
 SLOW_FOR = timedelta(minutes=1)  # each 429 halves the pace for one minute more
 MOST_HALVINGS = 4
 UNTOLD = 5.0  # seconds, when a 429 does not say how long
+KEPT = timedelta(days=1)  # after its last use
 AHEAD = timedelta(seconds=2 * LONGEST_RETRY_AFTER)  # further away: by a clock that was put right since
 
 _CUSTOMER = re.compile(r"/customers/([0-9a-f-]{36})(?:/|$)", re.IGNORECASE)
@@ -66,6 +69,16 @@ def slow_down(call: Call, seconds: float | None) -> None:
     slow_until = until + SLOW_FOR * min(_halvings(pace, now) + 1, MOST_HALVINGS)
     if told.update(resumes_at=until, slow_until=slow_until):
         logger.warning("Partner Center asked to slow down for %s", pace.pk)
+
+
+def forget() -> int:
+    """Paces that nobody has used for a day, and that slow nobody down. Returns how many.
+
+    Whoever takes a turn meanwhile finds its row gone, and begins another.
+    """
+    now = clock.now()
+    ahead = Q(next_at__gt=now - KEPT) | Q(resumes_at__gt=now - KEPT) | Q(slow_until__gt=now - KEPT)
+    return Pace.objects.exclude(ahead).exclude(pk=ALL).delete()[0]
 
 
 def _key_of(call: Call) -> str:

@@ -52,6 +52,13 @@ BAD_REQUEST = Problem(
     title="We cannot read this request",
     reason="The address or the form is not one of ours. Nothing was changed.",
 )
+TOO_MANY_FIELDS = Problem(
+    status=400,
+    title="Too much was chosen at once",
+    reason=f"A form may have {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} fields, and this one came with more. "
+    "Nothing was changed.",
+    next_step="Choose fewer at once, or let the browser run this site’s scripts: then a whole page of 500 can go.",
+)
 NOT_FOUND = Problem(
     status=404,
     title="There is no page at this address",

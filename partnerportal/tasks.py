@@ -5,7 +5,7 @@ from importlib import import_module
 from celery import shared_task
 from django.conf import settings
 
-from partnerportal import chain_check, rates, sessions
+from partnerportal import chain_check, pace, rates, sessions
 
 
 @shared_task
@@ -19,6 +19,12 @@ def forget_abandoned_sessions() -> None:
 def forget_sign_in_starts() -> None:
     """Addresses from which somebody started a sign-in are kept no longer than the limit needs them."""
     rates.forget()
+
+
+@shared_task
+def forget_paces() -> None:
+    """The table of paces does not grow with the customers that ever had a run."""
+    pace.forget()
 
 
 @shared_task

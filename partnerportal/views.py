@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.sessions.exceptions import SessionInterrupted
+from django.core.exceptions import TooManyFieldsSent
 from django.core.paginator import Paginator
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -209,6 +210,7 @@ def audit(request: OperatorRequest) -> HttpResponse:
         .distinct()[:100],
         "outcomes": [*AuditEvent.Outcome.choices, ("open", "Not concluded")],
         "days": AUDIT_DAYS,
+        "stopped": chain_check.told_stopped(),
     }
     return render_page(request, "audit/list.html", "results", context)
 
@@ -236,7 +238,8 @@ def bad_request(request: AnyRequest, exception: Exception) -> HttpResponse:
             return problems.answer(request, problems.BUSY)
         request.grant = None
         return problems.sign_in_again(request, after=True)
-    return problems.answer(request, problems.BAD_REQUEST)
+    too_many = isinstance(exception, TooManyFieldsSent)
+    return problems.answer(request, problems.TOO_MANY_FIELDS if too_many else problems.BAD_REQUEST)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:

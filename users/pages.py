@@ -235,6 +235,7 @@ def outcome(
         "form_url": form_of(operation),
         "trouble": trouble,
         "by_look_up": operation.checked_at is not None,
+        "absent_words": _absent_words(operation),
         **(asks or {}),
     }
     if operation.state == State.DONE:
@@ -244,11 +245,25 @@ def outcome(
         context["first_licences"] = first_licences.told(operation, unsent)
         return render_page(request, "users/done.html", "form_area", context, status=status)
     if operation.state == State.QUEUED:
-        return render_page(request, "users/waiting.html", "form_area", context)
+        return _in_place(request, render_page(request, "users/waiting.html", "form_area", context, status=status))
     if operation.undecided:
         context["first_licences"] = first_licences.told(operation)
-        return render_page(request, "users/unknown.html", "form_area", context)
+        return _in_place(request, render_page(request, "users/unknown.html", "form_area", context, status=status))
     return render_page(request, "users/not_done.html", "form_area", {**context, "refusal": refusals.explain(operation)})
+
+
+def _in_place(request: OperatorRequest, response: HttpResponse) -> HttpResponse:
+    """Where the form stood, whatever its status: htmx would put 403, 409 or 429 into the notice of the page."""
+    if wants_part(request) and response.status_code not in (200, 422):
+        response["HX-Retarget"], response["HX-Reswap"] = "#form-area", "outerHTML"
+    return response
+
+
+def _absent_words(operation: Operation) -> str:
+    """That nobody had the name of a new user before it was sent; "" when that was not seen."""
+    if operation.seen_absent_at is None:
+        return ""
+    return f"Nobody had this user name at {timezone.localtime(operation.seen_absent_at):%H:%M}. "
 
 
 def another(request: OperatorRequest, operation: Operation, unsent: str = "") -> HttpResponse:
@@ -291,6 +306,9 @@ def form_again(
     """
     suggestions: list[str] = []
     sign_in_url = ""
+    access = access_now(request, customer)
+    if isinstance(form, new_forms.NewUserForm) and not access[Action.CREATE].tried:
+        form = form.bare()
     if operation:
         refusal = refusals.explain(operation)
         form.add_error(refusal.field if refusal.field in form.fields else None, refusal.sentence)
@@ -306,7 +324,7 @@ def form_again(
     is_proposed = isinstance(form, forms.UserForm) and not form.data.get("user_name") and bool(form.proposal)
     form = _ready_again(form, was_answered=operation is not None)
     context = {
-        **shell(request, customer, access_now(request, customer)),
+        **shell(request, customer, access),
         **(new_forms.around(customer, form) if isinstance(form, forms.UserForm) else {"form": form}),
         "operation": operation,
         "suggestions": suggestions,
@@ -315,10 +333,7 @@ def form_again(
         **more,
     }
     status = status or (problems.status_of(trouble) if trouble else 403 if denied else 422)
-    response = render_page(request, template, "form_area", context, status=status)
-    if wants_part(request) and status != 422:
-        response["HX-Retarget"], response["HX-Reswap"] = "#form-area", "outerHTML"
-    return response
+    return _in_place(request, render_page(request, template, "form_area", context, status=status))
 
 
 NOT_SENT = (

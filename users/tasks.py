@@ -1,29 +1,33 @@
 """Background work on users: what was interrupted becomes unknown, no password outlives its time, and the index."""
 
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
-from django.db import transaction
+from celery.signals import worker_ready
+from django.db import DatabaseError, transaction
 
 from customers.models import Customer
 from partnerportal import clock
 from partnerportal.models import Operator, TokenCache
 
-from . import index, links, operations
+from . import index, links, open_intents
 from .models import (
-    DeletedNames,
     KeptPage,
     OnboardingCheck,
     OnboardingRow,
     OnboardingRun,
     Operation,
+    SeenNames,
     UserIndex,
     UserWalk,
     WaitingFile,
 )
 from .onboarding import check, delivery, news, run
+
+log = logging.getLogger(__name__)
 
 
 @shared_task
@@ -32,7 +36,7 @@ def purge_secrets() -> None:
     Operation.purge_secrets()
     links.expire()
     OnboardingRun.forget()
-    DeletedNames.objects.filter(walked_at__lte=clock.now() - DeletedNames.FOR).delete()
+    SeenNames.objects.filter(walked_at__lte=clock.now() - SeenNames.FOR).delete()
     KeptPage.objects.filter(asked_at__lte=clock.now() - KeptPage.FOR).delete()
     UserWalk.objects.filter(used_at__lt=clock.now() - UserWalk.IDLE - timedelta(minutes=1)).delete()
     WaitingFile.objects.filter(created_at__lte=clock.now() - WaitingFile.FOR).delete()
@@ -41,10 +45,16 @@ def purge_secrets() -> None:
 @shared_task
 def settle_lost() -> None:
     """Every minute: an operation whose sender died is unknown, and somebody may check it."""
-    in_flight = [Operation.State.CHECKED, Operation.State.SENT]
-    for operation in Operation.objects.filter(state__in=in_flight).select_related("by", "customer"):
-        if operation.lost:
-            operations.give_up(operation)
+    open_intents.settle_lost()
+
+
+@worker_ready.connect
+def tell_what_is_open(**_signal: Any) -> None:
+    """At every start of a worker. What stands in its way must not keep the worker from its work."""
+    try:
+        open_intents.at_start()
+    except DatabaseError:
+        log.exception("open intents could not be looked for")
 
 
 @shared_task

@@ -15,6 +15,7 @@ from partnerportal import audit, chain, chain_check
 from partnerportal.models import AuditEvent, AuditHead, Operator
 from partnerportal.sandbox import seed
 from partnerportal.tasks import verify_audit
+from tests.pages import Page
 from tests.users.conftest import edit_url, new_url, newcomer, reviewed, users_url
 
 DONE = audit.Result(outcome="done")
@@ -276,3 +277,19 @@ def test_what_was_written_before_there_was_a_chain_is_chained_by_the_migration()
         migration.chain_all(apps, editor)
     assert list(AuditEvent.objects.values_list("seq", "previous", "hash")) == before
     assert chain_check.verify().whole
+
+
+def test_the_page_of_the_trail_says_what_a_break_means_and_what_to_do_until_it_is_accepted(signed_in):
+    writer, admin = signed_in("writer"), signed_in("admin")
+    assert "not whole" not in Page(admin.get("/audit/")).words
+    sql("UPDATE EVENTS SET actor_name = 'Nobody' WHERE seq = 2")
+    chain_check.verify()
+    words = Page(admin.get("/audit/")).words
+    assert "changes to customers are stopped. Entry 2 was altered after it was written." in words
+    assert "manage.py audit_accept" in words
+    told = Page(writer.get("/audit/")).words
+    assert "changes to customers are stopped" in told
+    assert "Entry 2" not in told  # what others did is not theirs to read
+    by = Operator.objects.get(oid=seed.PERSONA_OIDS["admin"])
+    chain_check.accept(chain_check.verify(), "A test.", by=by)
+    assert "not whole" not in Page(admin.get("/audit/")).words

@@ -147,6 +147,19 @@ def test_a_clock_that_was_a_day_ahead_stops_nobody(slept, at_noon):
     assert slept == NEAR([0.1])
 
 
+@pytest.mark.django_db
+def test_a_pace_goes_a_day_after_its_last_use_and_whoever_asks_then_begins_another(slept, at_noon):
+    pace.turn(call())
+    pace.turn(call(MEDIUM))
+    pace.slow_down(call(MEDIUM), 60)
+    at_noon(24 * 3600 + 1)
+    assert pace.forget() == 1
+    assert set(Pace.objects.values_list("key", flat=True)) == {MEDIUM, pace.ALL}
+    pace.turn(call())
+    assert Pace.objects.filter(key=CONTOSO).exists()
+    assert pace.forget() == 0
+
+
 @pytest.mark.parametrize(("said", "read"), [("8,40", (8, 40)), ("0.5, 2", (0.5, 2))])
 def test_the_rates_are_two_numbers(said, read, monkeypatch):
     monkeypatch.setenv("PARTNER_CENTER_RATES", said)

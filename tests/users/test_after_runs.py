@@ -16,10 +16,10 @@ from tests.conftest import Browser
 from tests.pages import Page
 from users import links
 from users.models import HandoverLink, OnboardingRow, OnboardingRun, Operation
-from users.onboarding import words
+from users.onboarding import news, steering, words
 from users.tasks import purge_secrets, tell_of_runs
 
-from .runs import Kind, RowState, State, checked, newcomers
+from .runs import Kind, RowState, State, checked, newcomers, sign_in_of
 
 PASSWORD = "Of-The-Row-Of-"  # + its user's first name
 LINK = re.compile(r"http[s]?://[^\s\"<]+/handover/[\w-]+/")
@@ -168,22 +168,81 @@ def test_the_end_of_a_run_is_mailed_once_with_counts_and_the_way_back_and_no_nam
     assert not [word for word in ("anna", PASSWORD, "Starters", str(quiet.key)) if word.lower() in told.lower()]
 
 
-def test_what_the_mail_server_does_not_take_goes_later_and_not_for_ever(admin, mailoutbox, monkeypatch, move_clock):
+def failing(error):
+    """A mail server that breaks with this when it is handed a mail."""
+
+    def send_messages(_self, _messages):
+        raise error
+
+    return send_messages
+
+
+def told_of(browser, run):
+    """What the page says of the e-mail."""
+    return Page(browser.get(reverse("run", args=[run.key]))).words
+
+
+def test_what_the_mail_server_does_not_take_goes_later_and_not_for_ever(admin, mailoutbox, monkeypatch):
     run = after("anna", notify=True)
     with monkeypatch.context() as broken:
-
-        def refuse(_self, _messages):
-            raise smtplib.SMTPServerDisconnected("for anna@contoso.example")
-
-        broken.setattr(EmailBackend, "send_messages", refuse)
+        refused = smtplib.SMTPRecipientsRefused({"anna@contoso.example": (450, b"later")})
+        broken.setattr(EmailBackend, "send_messages", failing(refused))
         tell_of_runs()
-    assert OnboardingRun.objects.get(pk=run.pk).notified_at is None
+        broken.setattr(EmailBackend, "open", lambda self: failing(ConnectionRefusedError())(self, ()))
+        tell_of_runs()
+    assert "within a minute" in told_of(admin, run)
+    OnboardingRun.objects.update(finished_at=clock.now() - timedelta(minutes=61))
     tell_of_runs()
+    assert mailoutbox == []
+    assert "The e-mail did not go out" in told_of(admin, run)
+    admin.post(reverse("run", args=[run.key]), {"step": "mail"})
     assert len(mailoutbox) == 1
-    OnboardingRun.objects.filter(pk=run.pk).update(notified_at=None)
-    move_clock(3700)
+    assert f"An e-mail went to {run.by.email}" in told_of(admin, run)
+
+
+@pytest.mark.parametrize("error", [smtplib.SMTPServerDisconnected("bye"), TimeoutError(), SystemExit()])
+def test_a_mail_that_may_have_gone_out_is_not_sent_again_by_itself_and_the_page_says_so(
+    admin, mailoutbox, monkeypatch, move_clock, error
+):
+    """SystemExit: the process died after the mail had left, and before that was written down."""
+    run = after("anna", notify=True)
+    with monkeypatch.context() as broken:
+        broken.setattr(EmailBackend, "send_messages", failing(error))
+        if isinstance(error, SystemExit):
+            with pytest.raises(SystemExit):
+                tell_of_runs()
+        else:
+            tell_of_runs()
+    move_clock(130)
     tell_of_runs()
+    assert mailoutbox == []
+    assert "We do not know if the e-mail went out" in told_of(admin, run)
+    for _ in range(2):
+        admin.post(reverse("run", args=[run.key]), {"step": "mail"})
     assert len(mailoutbox) == 1
+    assert "An e-mail went to" in told_of(admin, run)
+
+
+def test_two_workers_send_one_mail_and_rows_tried_again_bring_another(admin, mailoutbox, monkeypatch):
+    monkeypatch.setattr("users.tasks.carry_out_row.delay", lambda _row: None)
+    run = after("anna", notify=True)
+    found = [OnboardingRun.objects.select_related("by").get(pk=run.pk) for _ in range(2)]
+    assert [news.send(each) for each in found] == [True, False]
+    run.refresh_from_db()
+    steering.try_again(run, by=run.by, grant=sign_in_of("admin"))
+    assert OnboardingRun.objects.get(pk=run.pk).state == State.DONE  # there was none to try
+    tell_of_runs()
+    assert len(mailoutbox) == 2
+
+
+def test_who_has_watched_a_run_is_told_on_the_page_when_it_ends(admin):
+    run = after("anna", "bert")
+    run.rows.filter(line=2).update(state=RowState.REFUSED)
+    url = reverse("run", args=[run.key])
+    ended = admin.get(f"{url}?said=running3", headers={"HX-Request": "true", "X-Poll": "1"})
+    assert ended.status_code == 286
+    assert "is over. 1 of 2 rows came to a good end; 1 failed." in Page(ended).words
+    assert "came to a good end" not in told_of(admin, run)  # who comes later reads it in the head
 
 
 def test_the_mail_is_asked_for_with_the_start_or_later_and_by_the_owner_only(signed_in, snapshot, monkeypatch):

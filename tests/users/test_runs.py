@@ -1,21 +1,24 @@
 """Runs: nothing lost, nothing done twice, whatever dies, comes twice, or comes late."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.db import connection, connections
+from django.urls import reverse
 
 from partnerportal import clock, grants
 from partnerportal.models import AuditEvent, Pace, TokenCache
 from partnerportal.sandbox import seed
 from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM, ENTERPRISE_E3, POWER_BI_PRO
+from tests.pages import Page
 from users import operations
 from users.models import OnboardingRow, OnboardingRun, Operation
-from users.onboarding import delivery, rows, run, steering
+from users.onboarding import delivery, rows, run, steering, words
 from users.tasks import carry_out_row, keep_runs, purge_secrets
 
-from .conftest import tenant, trail
+from .conftest import operation_url, tenant, trail
 from .runs import (
     Kind,
     RowState,
@@ -103,12 +106,47 @@ def test_one_bad_row_does_not_stop_the_others(admin, directory, worker):
     newcomers(found, "dora", "dora")
     start(found)
     worker.drain(found)
-    assert states(found) == ["done", "conflict", "stopped", "done", "conflict"]
+    assert states(found) == ["done", "differs", "stopped", "done", "conflict"]
     told = dict(found.rows.values_list("line", "detail"))
     assert "is taken" in told[2]
     assert told[3] == "Not sent. There is no such customer."
     assert told[5] == steering.TAKEN
     assert again(found).state == State.DONE
+
+
+def test_a_name_that_is_taken_says_whether_the_user_who_has_it_is_the_same(admin, directory, worker):
+    """Who is there is compared and never written to (DESIGN 5.7)."""
+    same, other = directory.special("plain"), directory.special("no_location")
+    before = (replace(same), replace(other))
+    found = checked()
+    newcomers(found, "anna", "bert")
+    for line, user, name in ((1, same, same.first_name), (2, other, "Somebody")):
+        fields = {"user_principal_name": user.upn, "display_name": user.display_name, "first_name": name}
+        found.rows.filter(line=line).update(creates=user.upn.lower(), user_name=user.upn, fields=fields)
+    start(found)
+    worker.drain(found)
+    assert (same, other) == before
+    assert states(found) == ["conflict", "differs"]
+    page = Page(admin.get(reverse("run", args=[found.key])))
+    assert f"{same.display_name} is there already, with the same values. Nothing was changed." in page.words
+    assert f"is taken by {other.display_name}, with another first name. Nothing was changed." in page.words
+    assert "For the same person, change the user who is there." in page.words
+    assert "Differs" in page.words
+    assert {row.target_id for row in found.rows.all()} == {same.id, other.id}
+
+
+def test_a_name_whose_user_nobody_could_look_up_is_told_as_taken(admin, directory, worker, sandbox):
+    found = checked()
+    newcomers(found, "anna")
+    taken = directory.special("plain").upn
+    found.rows.update(creates=taken.lower(), fields={"user_principal_name": taken, "display_name": "B"})
+    sandbox.fault("partnercenter", "status", method="GET", path="/users", status=503, times=0)
+    start(found)
+    worker.drain(found)
+    assert states(found) == ["conflict"]
+    row = found.rows.get()
+    assert row.detail == f"The user name {taken} is taken. Choose another. We could not compare the two."
+    assert words.fix_of(row, Kind.CREATE).startswith("Compare the user who is there.")
 
 
 def test_a_change_leaves_alone_whoever_changed_after_the_check(admin, directory, worker):
@@ -624,3 +662,58 @@ def test_a_broken_audit_trail_pauses_the_run_before_anything_leaves(admin, direc
     assert (directory.writes(), states(found)) == ([], [RowState.QUEUED] * 2)
     assert again(found).state == State.PAUSED
     assert "audit trail is not whole" in again(found).reason
+
+
+# --- Names seen absent --------------------------------------------------------------------------------------
+
+
+def test_one_walk_over_the_names_serves_all_rows_of_a_customer(admin, directory, worker, sandbox):
+    found = creating("anna", "bert", "cleo")
+    directory.asked()
+    worker.drain(found)
+    assert states(found) == ["done", "done", "done"]
+    assert directory.asked().count("partnercenter GET /v1/customers/…/users") == 2  # the active, then the deleted
+    assert len(set(Operation.objects.values_list("seen_absent_at", flat=True)) - {None}) == 1
+
+
+def test_a_row_waits_when_microsoft_asks_for_patience_before_its_name_is_seen(admin, directory, worker, sandbox):
+    throttled = {"status": 429, "headers": {"Retry-After": "5"}}
+    sandbox.fault("partnercenter", "status", method="GET", path="/users$", **throttled)
+    found = creating("anna")
+    worker.messages += delivery.due(found)
+    worker.take()
+    assert (states(found), directory.writes()) == (["queued"], [])
+
+
+def test_who_was_there_before_is_left_to_the_owner_of_the_run(admin, directory, worker, sandbox, move_clock):
+    found = creating("anna")
+    user = directory.special("plain")
+    user.upn, user.display_name, user.usage_location = found.rows.get().user_name, "Anna", "NL"
+    user.first_name = user.last_name = ""
+    found.rows.update(fields={**found.rows.get().fields, "first_name": "", "last_name": ""})
+    sandbox.fault("partnercenter", "status", method="POST", path="/users$", status=500)
+    worker.drain(found)
+    move_clock(10)
+    beat()
+    worker.drain()
+    row = found.rows.get()
+    assert (row.state, row.tries) == ("unknown", 1)  # one look-up, not six
+    assert "it may be this one or somebody else’s. Look at it, and say whose it is." in row.detail
+    admin.post(operation_url(row.op_id), {"step": "theirs"})
+    steering.try_again(again(found), by=found.by, grant=sign_in_of("admin"))
+    worker.drain(again(found))
+    assert (states(found), len(directory.writes())) == (["conflict"], 1)
+
+
+def test_the_rows_of_a_run_do_not_count_for_what_is_sent_by_hand_until_they_are_sent_again_by_hand(
+    admin, directory, worker, sandbox, move_clock
+):
+    sandbox.fault("partnercenter", "drop_before", method="POST", path="/users$")
+    found = creating("anna", "bert")
+    worker.drain(found)
+    assert operations.sent_within_a_minute(found.by) == 0
+    row = found.rows.get(line=1)
+    admin.post(operation_url(row.op_id), {"step": "check"})
+    admin.post(operation_url(row.op_id), {"step": "send"})
+    assert Operation.objects.get(op_id=row.op_id).state == "done"
+    assert operations.sent_within_a_minute(found.by) == 2  # once by the run, once by hand

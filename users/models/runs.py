@@ -50,7 +50,8 @@ class OnboardingRun(models.Model):
     grant = models.OneToOneField(TokenCache, null=True, on_delete=models.SET_NULL, related_name="run")
     let_it_finish = models.BooleanField(default=False)  # signing out does not pause it
     notify = models.BooleanField(default=False)  # tell by e-mail when it is over
-    notified_at = models.DateTimeField(null=True)
+    notified_at = models.DateTimeField(null=True)  # when that e-mail began to leave
+    mailed_at = models.DateTimeField(null=True)  # when the mail server had taken it
     created_at = models.DateTimeField(default=clock.now)
     checked_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
@@ -110,7 +111,7 @@ class OnboardingRow(models.Model):
     LOST = 3  # looks without an answer to a message: it got lost, and another one goes out
     LONGEST_WAIT = timedelta(hours=1)  # that Microsoft may ask for
 
-    class State(models.TextChoices):  # the words of Operation.State, and one for what was not started
+    class State(models.TextChoices):  # the words of Operation.State; and not started; and there with other values
         DRAFT = "draft", "Not started"
         QUEUED = "queued", "Queued"
         CHECKED = "checked", "Checked"
@@ -118,6 +119,7 @@ class OnboardingRow(models.Model):
         DONE = "done", "Done"
         REFUSED = "refused", "Failed"
         CONFLICT = "conflict", "Already there"
+        DIFFERS = "differs", "Differs"
         DENIED = "denied", "No right"
         UNKNOWN = "unknown", "Unknown"
         STOPPED = "stopped", "Stopped"
@@ -127,6 +129,7 @@ class OnboardingRow(models.Model):
         State.DONE,
         State.REFUSED,
         State.CONFLICT,
+        State.DIFFERS,
         State.DENIED,
         State.UNKNOWN,  # until somebody looks again
         State.STOPPED,

@@ -1,29 +1,31 @@
 """The dry run: every row is judged beside what its customer has, and nothing is sent.
 
-One walk over the customers of a run, a few at a time, by a worker, with the sign-in of whoever asked. What it finds is
-written row by row, so that a walk which breaks off, or is killed, has lost nothing and is begun where it was: a row
-with `checked_at` is done. An edit takes `checked_at` away from all rows of the customers that it concerns.
+One walk over the customers of a run, a few at a time, by a worker, with the sign-in of whoever asked, at the pace that
+all runs share. What it finds is written row by row, so that a walk which breaks off, or is killed, has lost nothing and
+is begun where it was: a row with `checked_at` is done. An edit takes `checked_at` away from all rows of the customers
+that it concerns.
 """
 
 import contextvars
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import F, Q
 
 from customers import merge
 from customers.access import Action
 from customers.explain import why_not
 from customers.models import Customer
-from partnerportal import clock, grants
+from partnerportal import clock, grants, pace
 from partnerportal.models import TokenCache
 from partnerportal.upstream.errors import SignInAgain, UpstreamError
+from partnerportal.upstream.http import paced
 
-from .. import names, templates
+from .. import names, seen_names, templates
 from ..models import OnboardingCheck, OnboardingRow, OnboardingRun, Operation
 from . import facts, judge, whose
 
@@ -117,10 +119,11 @@ def _walk(check: OnboardingCheck) -> None:
             _judge(check, customer, answers)
         _find_customers(check)
     with transaction.atomic():
+        oldest = check.run.rows.order_by("checked_at").values_list("checked_at", flat=True).first()
+        # First the run, then its check, as whoever edits does: else each could wait for the other.
+        check.run.move(to=OnboardingRun.State.CHECKED, before=OnboardingRun.BEFORE, checked_at=oldest)
         if not check.write(open=False, leased_until=None, problem=""):
             raise LeaseLost
-        oldest = check.run.rows.order_by("checked_at").values_list("checked_at", flat=True).first()
-        check.run.move(to=OnboardingRun.State.CHECKED, before=OnboardingRun.BEFORE, checked_at=oldest)
 
 
 def _waiting(run: OnboardingRun) -> list[Customer]:
@@ -166,6 +169,7 @@ def _asked(check: OnboardingCheck, customers: Iterable[Customer]) -> Iterator[tu
         run.rows.exclude(typed__licences=None).exclude(typed__licences="").values_list("customer", flat=True)
     )
     wanted = list(customers)
+    with_licences |= {each.pk for each in wanted if "licences" in templates.rules_for(each)}
     while wanted:
         some, wanted = wanted[:AT_ONCE], wanted[AT_ONCE:]
         if not TokenCache.objects.filter(pk=check.grant.pk).exists():
@@ -173,16 +177,24 @@ def _asked(check: OnboardingCheck, customers: Iterable[Customer]) -> Iterator[tu
         ask = partial(
             facts.ask, by=by, graph=grants.graph(check.grant), partner_center=grants.partner_center(check.grant)
         )
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            futures = [
-                pool.submit(
-                    contextvars.copy_context().run,
-                    partial(ask, each.tenant_id or "", licences=each.pk in with_licences),
-                )
-                for each in some
-            ]
-            for each, future in zip(some, futures, strict=True):
-                yield each, future.result()
+        calls = [partial(ask, each.tenant_id or "", licences=each.pk in with_licences) for each in some]
+        with paced(pace):
+            yield from zip(some, side_by_side(calls), strict=True)
+
+
+def side_by_side(calls: Iterable[Callable[[], facts.Answers]]) -> list[facts.Answers]:
+    """The answers, in the order of the calls; each is made in a thread that takes its turns by itself."""
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        futures = [pool.submit(contextvars.copy_context().run, _and_hang_up, call) for call in calls]
+        return [future.result() for future in futures]
+
+
+def _and_hang_up(call: Callable[[], facts.Answers]) -> facts.Answers:
+    """The pace is asked over a connection of the thread's own, which ends with it."""
+    try:
+        return call()
+    finally:
+        connections.close_all()
 
 
 def _judge(check: OnboardingCheck, customer: Customer, answers: facts.Answers) -> None:
@@ -191,6 +203,8 @@ def _judge(check: OnboardingCheck, customer: Customer, answers: facts.Answers) -
         merge.learn(customer, answers.profile, clock.now())
     merge.see_domains(customer, _domains(answers))
     known, rules = _facts(customer, answers), templates.rules_for(customer)
+    if answers.walked_at and answers.whole:  # so the rows go out without a walk of their own
+        seen_names.keep(customer, {*known.active, *known.deleted}, answers.walked_at, whole=True)
     rows = list(check.run.rows.filter(customer=customer))
     found = {row.line: judge.judge(row.typed, customer, known, rules) for row in rows}
     judge.together(found, known, _created_elsewhere(check.run, customer))
@@ -233,15 +247,10 @@ def _facts(customer: Customer, answers: facts.Answers) -> judge.Facts:
         why_no_licences="" if may_license.yes else why_not(may_license, customer),
         domains=frozenset(domain.lower() for domain in (profile.domain, *profile.custom_domains) if domain),
         active={user.user_principal_name.lower(): user for user in answers.active},
-        deleted={_had_name(user.user_principal_name, user.id): user for user in answers.deleted},
+        deleted={seen_names.name_before(user): user for user in answers.deleted},
         whole=answers.whole,
         skus=answers.skus,
     )
-
-
-def _had_name(name: str, user_id: str) -> str:
-    """Entra puts the object id, without dashes, before the name of a user that it deletes."""
-    return name.lower().removeprefix(user_id.replace("-", "").lower())
 
 
 def _created_elsewhere(run: OnboardingRun, customer: Customer) -> dict[str, str]:

@@ -22,6 +22,7 @@ from . import check, columns, drafts, steering
 
 SIZE = 25  # rows on a page: their cells must fit into one form
 _CELL = re.compile(r"cell-([0-9]{1,7})-([a-z_]{1,20})")
+OTHERWISE = "Nothing was started: the rows were changed or checked anew after this page was made. Look at them again."
 _SHOW = {"problems": "Need a change", "ready": "Ready", "notes": "Look again"}
 
 
@@ -51,6 +52,11 @@ def _start(request: OperatorRequest, run: OnboardingRun, here: str) -> HttpRespo
     """On to the run, by somebody who has just proved who they are; a check that is too old is made anew before."""
     if not sessions.proved_lately(request):
         return go_to(request, here)  # where the way to sign in stands
+    walk = OnboardingCheck.objects.filter(run=run).first()
+    if walk and request.POST.get("walk", str(walk.fence)) != str(walk.fence):
+        return _page(request, run, trouble=OTHERWISE)
+    if not drafts.tally(run).ready and check.is_fresh(run):
+        return _page(request, run, trouble="There is no row to be sent.")
     if not check.is_fresh(run):
         start_checking(run, grant=request.grant, everything=run.state == OnboardingRun.State.CHECKED)
         return go_to(request, here)
@@ -75,7 +81,7 @@ def _changes(request: OperatorRequest, run: OnboardingRun) -> Iterator[tuple[int
             yield row.line, differing
 
 
-def _page(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
+def _page(request: OperatorRequest, run: OnboardingRun, trouble: str = "") -> HttpResponse:
     walk = OnboardingCheck.objects.filter(run=run).first()
     tally = drafts.tally(run)
     show = typed(request.GET.dict(), "show")
@@ -86,6 +92,7 @@ def _page(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
     told = [_told(row, used, is_open=str(row.line) == edited) for row in rows]
     context = {
         "run": run,
+        "trouble": trouble,
         "walk": walk,
         "tally": tally,
         "words": _words(run, walk, tally),
@@ -99,7 +106,7 @@ def _page(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
         "here_url": with_query(request.path, request.GET.dict()),
         **(problems.way_to_prove(request) if tally.ready and not (walk and walk.open) else {}),
     }
-    return render_page(request, "onboarding/file_check.html", "report", context)
+    return render_page(request, "onboarding/file_check.html", "report", context, status=409 if trouble else 200)
 
 
 def _in_order(run: OnboardingRun, show: str) -> QuerySet[OnboardingRow]:

@@ -16,11 +16,12 @@ from partnerportal.permissions import Permission, may, require
 
 from ..models import OnboardingRow, OnboardingRun, Operation
 from ..tasks import deliver
-from . import checking, handing, steering, words
+from . import checking, handing, news, steering, words
 
 State = OnboardingRun.State
 RowState = OnboardingRow.State
 SIZE = 50
+NAMES_NOBODY = "The rows of this run do not say any more whom they were about."
 NOT_YOURS = "Only whoever started a run may go on with it: it runs with their sign-in."
 
 
@@ -110,10 +111,21 @@ def run(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
 
 def _steer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
     step = request.POST.get("step")
-    if step in ("resume", "again", "undo", "notify", "hush") and run.by_id != request.user.pk:
+    return _in_the_way(request, run, step) or _step(request, run, step)
+
+
+def _in_the_way(request: OperatorRequest, run: OnboardingRun, step: str | None) -> HttpResponse | None:
+    """The page with the reason why this step cannot be taken; None when it can."""
+    if step in ("resume", "again", "undo", "notify", "hush", "mail") and run.by_id != request.user.pk:
         return _run_page(request, run, error=NOT_YOURS, status=403)
+    if step in ("again", "undo") and steering.names_nobody(run):
+        return _run_page(request, run, error=NAMES_NOBODY, status=409)
     if step in ("resume", "again") and steering.needs_sign_in(run) and not sessions.proved_lately(request):
         return _run_page(request, run, status=403, **problems.way_to_prove(request))
+    return None
+
+
+def _step(request: OperatorRequest, run: OnboardingRun, step: str | None) -> HttpResponse:
     match step:
         case "pause":
             steering.pause(run, by=request.user)
@@ -127,6 +139,8 @@ def _steer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
                 deliver(run)
         case "notify" | "hush":
             steering.notify(run, by=request.user, wanted=step == "notify")
+        case "mail":
+            steering.mail(run, by=request.user)
         case "undo" if run.kind == Operation.Kind.CREATE and run.state in OnboardingRun.OVER:
             return go_to(request, reverse("run-check", args=[steering.undo(run, by=request.user).key]))
         case _:
@@ -146,7 +160,7 @@ def _run_page(
     done = counts["all"] - left
     percent = 100 * done // max(counts["all"], 1)
     said = f"{run.state}{percent // 25}"
-    own = run.by_id == request.user.pk
+    own, is_over = run.by_id == request.user.pk, run.state in OnboardingRun.OVER and not steering.names_nobody(run)
     context = {
         "run": run,
         "own": own,
@@ -168,14 +182,15 @@ def _run_page(
         ],
         "slowed": _slowed(run, now),
         "page": page,
-        "told": [(row, words.of_row(row, run.kind, now)) for row in page],
+        "told": [(row, words.of_row(row, run.kind, now), words.fix_of(row, run.kind)) for row in page],
         "poll_url": with_query(run_url(run), {"status": chosen.key, "page": page.number, "said": said}),
         "news": said != request.GET.get("said", said),
         "needs_sign_in": run.state in OnboardingRun.HALTED and steering.needs_sign_in(run),
         "can_try_again": run.rows.filter(problems=[], state__in=(*steering.AGAIN, RowState.UNKNOWN)).count()
-        if run.state in OnboardingRun.OVER
+        if is_over
         else 0,
-        "can_undo": run.kind == Operation.Kind.CREATE and run.state in OnboardingRun.OVER and counts["done"],
+        "can_undo": run.kind == Operation.Kind.CREATE and is_over and counts["done"],
+        "mail": news.how_it_went(run) if own else "",
         "handing": handing.waiting(run, rows_of(run)) if own and run.kind == Operation.Kind.CREATE else None,
         "error": error,
         **more,

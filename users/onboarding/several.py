@@ -30,7 +30,7 @@ from ..forms import TOO_OLD, location_choices
 from ..models import OnboardingRow, OnboardingRun, Operation
 
 Kind = Operation.Kind
-MOST = 150  # a form may have 200 fields (TRUST 2.4)
+MOST = 500  # the largest page of the table; a form may have 200 fields (TRUST 2.4), so their ids come as one
 
 CHOICES = {  # what a button of the table says -> the kind of write
     "location": Kind.PATCH,
@@ -218,14 +218,17 @@ def _is_about(run: OnboardingRun, customer: Customer, ids: Sequence[str]) -> boo
 
 
 def _ticked(request: OperatorRequest) -> tuple[list[str], str]:
-    """The ids of the users, each once; and what is wrong with the selection."""
+    """The ids of the users, each once; and what is wrong with the selection. With scripts they are one field."""
+    said = [*request.POST.getlist("user"), *filter(None, request.POST.get("users", "").split(","))]
     try:
-        ids = list(dict.fromkeys(str(uuid.UUID(value)) for value in request.POST.getlist("user")))
+        ids = list(dict.fromkeys(str(uuid.UUID(value)) for value in said))
     except ValueError:
         return [], "These ticks are not of this page. Open the list again and tick there."
     if not ids:
         return [], "No user is ticked."
-    return ids, f"At most {MOST} users at once; {len(ids)} are ticked." if len(ids) > MOST else ""
+    return ids, f"At most {MOST} users at once, as many as a page can show; {len(ids)} are ticked." if len(
+        ids
+    ) > MOST else ""
 
 
 def _skus(partner_center: PartnerCenter, customer: Customer) -> tuple[SubscribedSku, ...] | None:

@@ -11,7 +11,7 @@ from partnerportal.models import Operator, TokenCache
 
 from .. import kinds
 from ..models import OnboardingRow, OnboardingRun, Operation
-from . import delivery
+from . import delivery, news
 from . import run as engine
 
 State = OnboardingRun.State
@@ -39,12 +39,20 @@ def start(run: OnboardingRun, *, by: Operator, grant: TokenCache, goes_on: bool 
         _give_tokens(run, grant, goes_on=goes_on)
         rows = OnboardingRow.objects.filter(run=run, state=RowState.DRAFT)
         for row in rows.exclude(problems=[]):
-            detail = " ".join(problem["sentence"] for problem in row.problems)
-            rows.filter(pk=row.pk).update(state=RowState.STOPPED, detail=f"Not sent. {detail}", decided_at=now)
+            rows.filter(pk=row.pk).update(**_not_sent(row), decided_at=now)
         rows.filter(_taken()).update(state=RowState.CONFLICT, detail=TAKEN, decided_at=now)
         _queue(rows)
         delivery.note(run, "run started", f"{run.rows.filter(state=RowState.QUEUED).count():,} rows", by=by)
     return True
+
+
+def _not_sent(row: OnboardingRow) -> dict[str, str]:
+    """What becomes of a row with problems; one whose user is there already, and that has no other, says so."""
+    detail = f"Not sent. {' '.join(problem['sentence'] for problem in row.problems)}"
+    there = row.problems[0].get("there") if len(row.problems) == 1 else None
+    if there:
+        return {"state": there["state"], "target_id": there["id"], "detail": detail}
+    return {"state": RowState.STOPPED, "detail": detail}
 
 
 def _taken() -> Q:
@@ -81,6 +89,11 @@ def needs_sign_in(run: OnboardingRun) -> bool:
     grant = run.grant
     lasts = grant is not None and grant.ends_at is not None and grant.ends_at > clock.now()
     return run.state == State.WAITING or not lasts
+
+
+def names_nobody(run: OnboardingRun) -> bool:
+    """Whether the rows do not say any more whom they were about, so that nothing can be done with them."""
+    return run.names_until is not None and run.names_until <= clock.now()
 
 
 def pause(run: OnboardingRun, *, by: Operator) -> bool:
@@ -124,11 +137,13 @@ def try_again(run: OnboardingRun, *, by: Operator, grant: TokenCache) -> int:
     What was refused goes as a new request; what nobody knows is looked up first, under its old id.
     """
     _must_be_own(run, by)
+    if names_nobody(run):
+        return 0
     count, afresh = 0, needs_sign_in(run)
     with transaction.atomic():
-        if not run.move(
-            to=State.RUNNING, before=(*OnboardingRun.OVER, State.RUNNING, *OnboardingRun.HALTED), reason=""
-        ):
+        untold: dict[str, Any] = {"reason": "", "notified_at": None, "mailed_at": None}  # the next end is told as well
+        before = (*OnboardingRun.OVER, State.RUNNING, *OnboardingRun.HALTED)
+        if not run.move(to=State.RUNNING, before=before, **untold):
             return 0
         if afresh:
             _give_tokens(run, grant, goes_on=run.let_it_finish)
@@ -158,17 +173,26 @@ def notify(run: OnboardingRun, *, by: Operator, wanted: bool) -> None:
     OnboardingRun.objects.filter(pk=run.pk, notified_at=None).update(notify=wanted)
 
 
+def mail(run: OnboardingRun, *, by: Operator) -> None:
+    """Send the e-mail about the end of a run, once more if need be. Raises `NotYours`."""
+    _must_be_own(run, by)
+    if run.state in OnboardingRun.OVER and run.by.email and news.how_it_went(run) in (news.NOT_TAKEN, news.UNKNOWN):
+        news.send(run)
+
+
 def undo(run: OnboardingRun, *, by: Operator) -> OnboardingRun:
     """A new run, not started, that deletes just the users that this one has created. The same one if there is one."""
     _must_be_own(run, by)
-    known = run.followers.filter(kind=Operation.Kind.DELETE, state__in=OnboardingRun.BEFORE).first()
-    if known:
+    created = run.rows.filter(state=RowState.DONE).exclude(target_id="")
+    prepared = run.followers.filter(kind=Operation.Kind.DELETE, state__in=OnboardingRun.BEFORE)
+    whom = set(created.values_list("target_id", flat=True))
+    if (known := prepared.first()) and set(known.rows.values_list("target_id", flat=True)) == whom:
         return known
     with transaction.atomic():
+        prepared.delete()  # more were created since
         undoing = OnboardingRun.objects.create(
             by=by, kind=Operation.Kind.DELETE, title=f"Undo {run.title}"[:200], origin=run, state=State.CHECKED
         )
-        created = run.rows.filter(state=RowState.DONE).exclude(target_id="").select_related("operation")
         OnboardingRow.objects.bulk_create(
             OnboardingRow(
                 run=undoing,

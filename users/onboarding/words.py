@@ -47,6 +47,8 @@ def of_row(row: OnboardingRow, kind: str, now: datetime) -> Word:
             return Word(DONE[Kind(kind)], "ok", "check")
         case State.CONFLICT:
             return Word("Already there" if kind == Kind.CREATE else "Not as checked", "warn", "skip")
+        case State.DIFFERS:
+            return Word("Differs", "warn", "alert")
         case State.REFUSED:
             return Word("Failed", "bad", "stop")
         case State.DENIED:
@@ -63,6 +65,10 @@ def of_row(row: OnboardingRow, kind: str, now: datetime) -> Word:
 def fix_of(row: OnboardingRow, kind: str) -> str:
     """What to do about a row that did not come to a good end; "" where there is nothing to do."""
     match row.state:
+        case State.CONFLICT if kind == Kind.CREATE and row.target_id:
+            return "Nothing is to be done."
+        case State.DIFFERS:
+            return "For the same person, change the user who is there. For somebody else, choose another user name."
         case State.CONFLICT if kind == Kind.CREATE:
             return "Compare the user who is there. For somebody else, choose another user name."
         case State.CONFLICT:
@@ -96,6 +102,7 @@ def tiles(kind: str, now: datetime) -> list[Tile]:
         Tile("", "All rows", Q(), always=True),
         Tile("done", DONE[Kind(kind)], Q(state=State.DONE), "check", always=True),
         Tile("there", "Already there" if kind == Kind.CREATE else "Not as checked", Q(state=State.CONFLICT), "skip"),
+        Tile("differs", "Differs", Q(state=State.DIFFERS), "alert"),
         Tile("failed", "Failed", Q(state=State.REFUSED), "stop", always=True),
         Tile("denied", "No right", Q(state=State.DENIED), "lock"),
         Tile("unknown", "Unknown", Q(state=State.UNKNOWN), "alert"),

@@ -8,8 +8,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from customers.models import Customer
-from partnerportal import clock
-from partnerportal.models import AuditEvent, TokenCache
+from partnerportal import clock, pace
+from partnerportal.models import AuditEvent, Pace, TokenCache
 from partnerportal.sandbox import seed
 from partnerportal.sandbox.seed_licences import CLASSROOM
 from partnerportal.sessions import PROVED_AT, UNPROVED
@@ -24,7 +24,7 @@ from users.models import (
     UserTemplate,
     WaitingFile,
 )
-from users.onboarding import check
+from users.onboarding import check, steering
 from users.onboarding import run as engine
 from users.tasks import purge_secrets
 
@@ -36,6 +36,12 @@ CONTOSO = f"{NEW}?customer={seed.SPECIAL['contoso']}"
 DOMAIN = "contosotrading.onmicrosoft.example"  # the default one
 OTHER = "contosotrading.example"
 HEADER = ("Vorname", "Nachname", "Benutzername", "Land", "Lizenz", "Kunde")
+
+
+@pytest.fixture(autouse=True)
+def _one_after_the_other(monkeypatch):
+    """A thread sees nothing of the transaction in which a test runs; tests/browser has them with a real worker."""
+    monkeypatch.setattr(check, "side_by_side", lambda calls: [call() for call in calls])
 
 
 def upload(browser, data, name="winter-starters.csv", url=NEW, **more):
@@ -169,7 +175,37 @@ def test_who_is_there_with_the_same_values_is_nothing_to_do(admin, directory):
     plain = directory.special("plain")
     header = ("First name", "Last name", "Display name", "User name", "Usage location")
     row = (plain.first_name, plain.last_name, plain.display_name, plain.upn, plain.usage_location)
-    assert "is there already, with the same values. Nothing to do" in problems(sent(admin, row, header=header))[2]
+    run = sent(admin, row, ("Al", "B", "Al B", plain.upn, "DE"), ("C", "D", "C D", "c.d", "DE"), header=header)
+    assert "is there already, with the same values. Nothing to do" in problems(run)[2]
+    steering.start(run, by=run.by, grant=grant_of("admin"))
+    found = list(run.rows.values_list("state", "target_id"))
+    assert found == [("conflict", plain.id), ("differs", plain.id), ("queued", "")]
+
+
+def test_the_reads_of_a_check_take_their_turns_like_the_rows_of_runs(admin, directory, settings, monkeypatch):
+    settings.PARTNER_CENTER_RATES = (4, 1000)
+    slept = []
+    monkeypatch.setattr("partnerportal.pace.time.sleep", slept.append)
+    sent(admin, ("A", "B", "a.b", "DE", "", ""))
+    asked = [line for line in directory.sandbox.journal("partnercenter") if tenant("contoso") in line["path"]]
+    assert len(asked) == 3
+    assert sum(slept) > 0.25 * 2 - 0.1  # a quarter of a second apart, less what the sandbox took
+
+
+def test_while_microsoft_asks_for_patience_a_check_asks_nothing_and_says_so(admin, directory):
+    later = clock.now() + timedelta(minutes=10)
+    Pace.objects.create(key=tenant("contoso"), resumes_at=later)
+    told = problems(sent(admin, ("A", "B", "a.b", "DE", "", "")))
+    assert told[2].startswith("This customer could not be checked.")
+    assert [line for line in directory.sandbox.journal("partnercenter") if tenant("contoso") in line["path"]] == []
+
+
+def test_a_429_that_a_check_hears_slows_the_runs_of_that_customer_too(admin, sandbox, monkeypatch):
+    monkeypatch.setattr("users.onboarding.facts.time.sleep", lambda _seconds: None)
+    sandbox.fault("partnercenter", "status", method="GET", path=tenant("contoso"), status=429, times=0)
+    sent(admin, ("A", "B", "a.b", "DE", "", ""))
+    assert pace.full_until(tenant("contoso")) is not None
+    assert pace.full_until(tenant("medium")) is None
 
 
 def test_licences_are_counted_over_the_whole_run(admin):
@@ -198,7 +234,9 @@ def test_each_customer_is_judged_by_the_rights_of_whoever_asks_and_asked_for_not
 def test_customers_are_named_by_tenant_id_domain_or_exact_name_and_ambiguous_ones_ask(admin):
     name = Customer.objects.get(tenant_id=tenant("contoso")).name
     twins = list(Customer.objects.filter(tenant_id__isnull=False).exclude(name=name)[:2])
-    Customer.objects.filter(pk__in=[each.pk for each in twins]).update(name="Twin & Sons", search_text="twin & sons")
+    Customer.objects.filter(pk__in=[each.pk for each in twins]).update(
+        name="Twin & Sons", sort_name="twin & sons", search_text="twin & sons"
+    )
     run = sent(
         admin,
         ("A", "B", "a.b", "DE", "", tenant("contoso").upper()),
@@ -230,6 +268,20 @@ def test_what_a_template_locks_holds_for_a_file(admin):
     assert told[3].startswith("Usage location is locked by Contoso Trading’s defaults: Netherlands.")
     assert run.rows.get(line=2).fields["usage_location"] == "NL"
     assert run.rows.get(line=2).user_name == f"alee@{DOMAIN}"
+
+
+def test_a_row_that_names_no_licence_gets_those_of_the_template_as_far_as_they_go(admin):
+    customer = Customer.objects.get(tenant_id=tenant("contoso"))
+    rules = {"licences": {"mode": "default", "value": "MEE_FACULTY"}}  # of which five are free
+    UserTemplate.objects.create(customer=customer, rules=rules, changed_by=TokenCache.objects.first().operator)
+    rows = [(f"N{n}", "X", f"n{n}.x", "DE", "", "") for n in range(6)]
+    run = sent(admin, *rows, ("Y", "Z", "y.z", "DE", "Minecraft Education", ""), ("A", "B", "a.b", "DE", "no", ""))
+    assert set(problems(run).values()) == {""}
+    with_one = [row.line for row in run.rows.all() if row.licences == {CLASSROOM.id: "Minecraft Education"}]
+    assert with_one == [2, 3, 4, 5, 8]  # who asked for it goes first
+    told = [[note["sentence"] for note in row.notes] for row in run.rows.filter(line__in=(6, 7, 9))]
+    assert told == [["None left of Minecraft Education: created without"]] * 2 + [[]]
+    assert "With Minecraft Education" in page_of(admin, run).words
 
 
 # --- The walk -----------------------------------------------------------------------------------------------
@@ -305,7 +357,10 @@ def test_a_run_creates_who_is_ready_with_their_licences_and_leaves_out_the_other
     session.save()
     answer = admin.post(reverse("run-check", args=[run.key]), {"step": "start"})
     assert answer["Location"] == reverse("run", args=[run.key])
+    directory.asked()
     engine.carry_out(run.rows.get(line=2).pk)
+    assert "partnercenter GET /v1/customers/…/users" not in directory.asked()  # the check has seen the names
+    assert Operation.objects.get(kind=Operation.Kind.CREATE).seen_absent_at
     (zoe,) = directory.named("zoe.berg")
     assert [licence.sku_id for licence in zoe.licences] == [CLASSROOM.id]
     ready, left_out = run.rows.all()
