@@ -63,6 +63,8 @@ TRIED_WHEN_UNKNOWN = {Action.LIST, Action.CREATE, Action.PATCH}
 
 
 class Answer(StrEnum):
+    """May I? What we cannot tell is not a no."""
+
     YES = "yes"
     NO = "no"
     CANNOT_TELL = "cannot tell"
@@ -301,6 +303,7 @@ def is_ending(relationship: Relationship, now: datetime) -> bool:
 
 
 def has_begun(relationship: Relationship, now: datetime) -> bool:
+    """Whether its roles work, or may still work: only then are its assignments worth asking for."""
     return is_live(relationship, now) or is_ending(relationship, now)
 
 

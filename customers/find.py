@@ -6,7 +6,7 @@ from .models import Customer, SourceName, SourceRow
 
 
 def access_customer(key: str) -> Customer:
-    """The only way to a customer by its key. Raises Http404 when it is not in the partner's list."""
+    """The customer of this key, or of one that it had before. Raises Http404 when it is not in the partner's list."""
     key = key.lower()
     if "\x00" in key:
         raise Http404("no such customer")

@@ -35,12 +35,19 @@ def typed(params: Mapping[str, str], key: str) -> str:
     return params.get(key, "").replace("\x00", "").strip()[:200]
 
 
+def page_number(params: Mapping[str, str]) -> int:
+    """The page that an address asks for; 1 for what is no number, or one beyond any list."""
+    page = params.get("page", "")
+    return int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1
+
+
 def differing(wanted: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of what is not as usual, in the order of the fields. A field `from_` is called `from` there."""
     return {key.rstrip("_"): value for key, value in wanted.items() if value != usual[key]}
 
 
 def with_query(path: str, params: Mapping[str, Any]) -> str:
+    """The address with these parameters; without any, the bare path."""
     return f"{path}?{urlencode(params)}" if params else path
 
 

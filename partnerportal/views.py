@@ -22,7 +22,16 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from partnerportal import audit as audit_trail
 from partnerportal import chain_check, clock, problems, sessions
-from partnerportal.http import AnyRequest, OperatorRequest, differing, go_to, render_page, typed, with_query
+from partnerportal.http import (
+    AnyRequest,
+    OperatorRequest,
+    differing,
+    go_to,
+    page_number,
+    render_page,
+    typed,
+    with_query,
+)
 from partnerportal.models import AppendOnly, AuditEvent
 from partnerportal.permissions import Permission, RoleMissing, may, require
 from partnerportal.problems import Problem
@@ -120,7 +129,6 @@ class AuditQuery:
     def read(cls, params: Mapping[str, str]) -> "AuditQuery":
         """Unknown keys are ignored; a value that makes no sense becomes the default, and the page says so."""
         given = {key: typed(params, key) for key in ("who", "customer", "action", "outcome", "from", "to")}
-        page = params.get("page", "")
         good = given | {
             "outcome": given["outcome"] if given["outcome"] in (*AuditEvent.Outcome.values, "open") else "",
             "from": _day(given["from"]),
@@ -133,7 +141,7 @@ class AuditQuery:
             outcome=good["outcome"],
             from_=good["from"],
             to=good["to"],
-            page=int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 7 else 1,
+            page=page_number(params),
             unknown=tuple((key, value) for key, value in given.items() if value and not good[key]),
         )
 

@@ -1,7 +1,7 @@
 """`make demo`: the portal and its pretend cloud on this machine, from nothing, watched until Ctrl-C.
 
-State lives in var/. Every child is in a session of its own, dies with this process whatever becomes of it,
-and is started again one second after it died by itself.
+State lives in var/, or in VAR_DIR. Every child is in a session of its own, dies with this process whatever becomes of
+it, and is started again one second after it died by itself.
 """
 
 import contextlib

@@ -52,6 +52,7 @@ class ConfirmForm(forms.Form):
 
     @property
     def before(self) -> dict[str, str]:
+        """Whom the page was about, of a form that is valid."""
         return dict(self.cleaned_data["was"])
 
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from partnerportal import clock
-from partnerportal.http import OperatorRequest, differing, go_to, render_page, typed, with_query
+from partnerportal.http import OperatorRequest, differing, go_to, page_number, render_page, typed, with_query
 from partnerportal.models import Operator
 from partnerportal.permissions import Permission, may, require
 
@@ -34,11 +34,11 @@ class LinkQuery:
     @classmethod
     def read(cls, params: Mapping[str, str], by: Operator) -> "LinkQuery":
         """What makes no sense is left out; so are the links of others, for those who may not see them."""
-        state, page = typed(params, "state"), params.get("page", "")
+        state = typed(params, "state")
         return cls(
             whose="all" if params.get("whose") == "all" and may(by, Permission.ALL_LINKS) else "",
             state=state if state in State.values else "",
-            page=int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 7 else 1,
+            page=page_number(params),
         )
 
     def url(self, **changes: Any) -> str:

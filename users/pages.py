@@ -168,6 +168,7 @@ def access_and_user(
 
 
 def gone(request: OperatorRequest, customer: Customer) -> HttpResponse:
+    """The user is not in this customer (any more)."""
     return render_page(request, "users/gone.html", "reason", {"customer": customer}, status=404)
 
 

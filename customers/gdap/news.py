@@ -44,6 +44,7 @@ def of(
 
 
 def change(about: Relationship | GdapRelationship, kind: str, before: str, after: str, now: datetime) -> GdapChange:
+    """A line of "Changes", not stored yet; before and after are cut to what the table shows."""
     return GdapChange(
         at=now,
         tenant_id=about.tenant_id,

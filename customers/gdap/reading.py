@@ -216,6 +216,7 @@ class Walk:
 
 
 def submit(pool: ThreadPoolExecutor, work: Callable[[], T]) -> "Future[T]":
+    """Run it in the pool with the request id and the budget of whoever asks."""
     return pool.submit(contextvars.copy_context().run, work)
 
 

@@ -40,7 +40,7 @@ def customer_access(request: OperatorRequest, key: str) -> HttpResponse:
     shown = card.lines(found, customer, about=about, by=request.user, others=staff)
     context: dict[str, Any] = {
         "customer": customer,
-        "ages": [source for source in Source.objects.all() if getattr(customer, f"in_{source.name}", False)],
+        "ages": Source.telling(customer),
         "about": about,
         "other": about if about != request.user else None,
         "people": [member.operator for member in staff] if asks_others else [],

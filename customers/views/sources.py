@@ -6,7 +6,7 @@ from datetime import datetime
 from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from customers import shortage, sync, tasks
@@ -146,10 +146,6 @@ def _next_sync() -> datetime | None:
 
 def _relationships(known: dict[str, Source]) -> Health:
     source = known.get(GRAPH) or Source(name=GRAPH)
-    try:
-        try_url = reverse("gdap-refresh")
-    except NoReverseMatch:
-        try_url = ""
     return Health(
         GRAPH,
         LABELS[GRAPH],
@@ -157,7 +153,7 @@ def _relationships(known: dict[str, Source]) -> Health:
         last_good_at=source.last_good_at,
         problem=source.problem,
         next_words="Every 15 minutes while somebody inside Admin agents is here",
-        try_url=try_url,
+        try_url=reverse("gdap-refresh"),
     )
 
 

@@ -59,7 +59,7 @@ def run_check(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
         return go_to(request, reverse("runs"))
     ready = run.rows.filter(problems=[]).count()
     if not ready:
-        return _check_page(request, run, error="There is no row to be sent.", status=422)
+        return _check_page(request, run, error="No row can be sent. Throw them away and choose others.", status=422)
     if run.kind == Operation.Kind.DELETE and typed(request.POST, "number") != str(ready):
         error = f"Type how many users are deleted: {ready}"
         return _check_page(request, run, field_error=error, status=422)

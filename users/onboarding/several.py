@@ -223,7 +223,7 @@ def _ticked(request: OperatorRequest) -> tuple[list[str], str]:
     try:
         ids = list(dict.fromkeys(str(uuid.UUID(value)) for value in said))
     except ValueError:
-        return [], "These ticks are not of this page."
+        return [], "These ticks are not of this page. Open the list again and tick there."
     if not ids:
         return [], "No user is ticked."
     return ids, f"At most {MOST} users at once, as many as a page can show; {len(ids)} are ticked." if len(
