@@ -13,6 +13,7 @@ from partnerportal.models import AuditEvent, Pace, TokenCache
 from partnerportal.sandbox import seed
 from partnerportal.sandbox.seed_licences import CLASSROOM
 from partnerportal.sessions import PROVED_AT
+from partnerportal.upstream.http import paced
 from tests.customers.gdap_reads import grant_of
 from tests.pages import Page
 from users.models import (
@@ -41,7 +42,12 @@ HEADER = ("Vorname", "Nachname", "Benutzername", "Land", "Lizenz", "Kunde")
 @pytest.fixture(autouse=True)
 def _one_after_the_other(monkeypatch):
     """A thread sees nothing of the transaction in which a test runs; tests/browser has them with a real worker."""
-    monkeypatch.setattr(check, "side_by_side", lambda calls: [call() for call in calls])
+
+    def in_this_thread(calls):
+        with paced(pace):
+            return [call() for call in calls]
+
+    monkeypatch.setattr(check, "side_by_side", in_this_thread)
 
 
 def upload(browser, data, name="winter-starters.csv", url=NEW, **more):
