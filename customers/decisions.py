@@ -79,9 +79,8 @@ def decide(tenant_id: str, avepoint_id: str, verdict: MatchDecision.Verdict, *, 
     """Link the two rows, or keep them apart. Raises `Undecided`, and then nothing was done."""
     try:
         with transaction.atomic():
-            snapshot.hold()
-            decision = _decide(tenant_id, avepoint_id, verdict, uuid.uuid4(), by)
-            snapshot.changed()
+            with snapshot.changing(lambda: _touched([(tenant_id, avepoint_id)])):
+                decision = _decide(tenant_id, avepoint_id, verdict, uuid.uuid4(), by)
             _note_decided(decision, by)
             return decision
     except IntegrityError:
@@ -114,6 +113,18 @@ def _decide(
     elif suggestion:
         suggestion.delete()
     return decision
+
+
+def _touched(pairs: Iterable[tuple[str, str]]) -> set[int]:
+    """The customers that a decision on these pairs (tenant, AvePoint's id) may change, or take out of the queue.
+
+    Those of the pairs, of a Partner Center row with AvePoint's id, and all that one of these is suggested with.
+    """
+    source_ids = {source_id for pair in pairs for source_id in pair}
+    rows = SourceRow.objects.filter(source__in=SourceName.values, source_id__in=source_ids)  # as the index has them
+    own = set(rows.values_list("customer_id", flat=True))
+    suggested = MatchSuggestion.objects.filter(Q(partner_center__in=own) | Q(avepoint__in=own))
+    return own.union(*suggested.values_list("partner_center_id", "avepoint_id"))
 
 
 def _who_was_first(tenant_id: str, avepoint_id: str, rows: Rows | None = None) -> str:
@@ -177,15 +188,14 @@ def _confirm(seen: str, batch: uuid.UUID, by: Operator) -> int:
     pairs = list(confirmable()[:MOST_AT_ONCE])
     if not pairs or fingerprint(pairs) != seen:
         raise Stale(_what_changed())
+    ids = [(pair.partner_center.tenant_id or "", pair.avepoint.avepoint_id) for pair in pairs]
     made = []
-    for pair in pairs:
-        try:
-            made.append(
-                _decide(pair.partner_center.tenant_id or "", pair.avepoint.avepoint_id, Verdict.LINKED, batch, by)
-            )
-        except Undecided as refusal:  # this one is no pair any more
-            raise Stale(str(refusal)) from None
-    snapshot.changed()
+    with snapshot.changing(lambda: _touched(ids)):
+        for tenant_id, avepoint_id in ids:
+            try:
+                made.append(_decide(tenant_id, avepoint_id, Verdict.LINKED, batch, by))
+            except Undecided as refusal:  # this one is no pair any more
+                raise Stale(str(refusal)) from None
     for decision in made:  # the trail comes last in a transaction
         _note_decided(decision, by)
     return len(pairs)
@@ -210,15 +220,16 @@ def undo(decisions: QuerySet[MatchDecision], *, by: Operator) -> int:
         snapshot.hold()
         held = list(decisions.filter(undone_at=None).order_by("pk"))
         undone = []
-        for decision in held:
-            won = MatchDecision.objects.filter(pk=decision.pk, undone_at=None).update(
-                undone_by=by, undone_at=clock.now()
-            )
-            if won:
-                _take_back(decision)
-                undone.append(decision)
         if held:
-            snapshot.changed()
+            ids = [(decision.tenant_id, decision.avepoint_id) for decision in held]
+            with snapshot.changing(lambda: _touched(ids)):
+                for decision in held:
+                    won = MatchDecision.objects.filter(pk=decision.pk, undone_at=None).update(
+                        undone_by=by, undone_at=clock.now()
+                    )
+                    if won:
+                        _take_back(decision)
+                        undone.append(decision)
             for decision in undone:
                 _note("undo match decision", decision, decision.get_verdict_display(), "", by)
             return len(held)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -50,6 +51,10 @@ COLUMNS = {
     "owner": Column("Owner e-mail", "p3", sorts=False),
     "codes": Column("Internal codes", "p3", sorts=False),
     "tags": Column("Tags", "p3", sorts=False),
+    "relationship": Column("Relationship name", "p3", sorts=False),
+    "roles": Column("GDAP roles", "p3", sorts=False),
+    "users": Column("Users", "p3", sorts=False),
+    "synced": Column("Synced", "p3", sorts=False),
 }
 """Key in URLs and preferences -> column. The first one is the row's header and always there."""
 USUAL = ("name", "domain", "source", "country", "access", "gdap", "ap")
@@ -135,18 +140,19 @@ class ListQuery:
         return QueryDict(urlencode(self._differing(changes)))
 
     def _differing(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        wanted = replace(self, **{"page": 1, **changes})
-        left_out = vars(ListQuery(unknown=wanted.unknown, usual_size=wanted.usual_size))
-        if wanted.usual_size != SIZE:
+        # Without a ListQuery for each: a page has a dozen of these addresses.
+        wanted = {**vars(self), "page": 1, **changes}
+        left_out = {**_USUALLY, "unknown": wanted["unknown"], "usual_size": wanted["usual_size"]}
+        if wanted["usual_size"] != SIZE:
             left_out["size"] = None  # another person would see other pages at this address
-        return differing(vars(wanted), left_out)
+        return differing(wanted, left_out)
 
     def url(self, **changes: Any) -> str:
         return self.address("customers", **changes)
 
     def address(self, name: str, **changes: Any) -> str:
         """The address of this route with this question."""
-        return with_query(reverse(name), self._differing(changes))
+        return with_query(_path(name), self._differing(changes))
 
     # --- The rows ---
 
@@ -204,3 +210,13 @@ class ListQuery:
     def whole(self) -> bool:
         """Whether every listed customer is asked for."""
         return not (self.filtered or self.q)
+
+
+@cache
+def _path(name: str) -> str:
+    """The path of a route without arguments; it never changes, and a page asks for a dozen."""
+    return reverse(name)
+
+
+_USUALLY = vars(ListQuery())
+"""What stands in no address, for it is so anyway."""

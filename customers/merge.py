@@ -423,10 +423,13 @@ def learn(customer: Customer, profile: CustomerProfile, now: datetime) -> None:
         tell(customer, list(rows), [label.text for label in customer.labels.all()])
         # Nothing else: a sync may have written the rest since this customer was read.
         told = ("profile_read_at", "custom_domains", "country", "country_code", "conflicts", "search_text")
+        if customer.country != before[0]:
+            with snapshot.changing(lambda: {customer.pk}):
+                customer.save(update_fields=told)
+            return
         customer.save(update_fields=told)
-        moved = customer.country != before[0]
-        if moved or customer.search_text != before[1]:
-            snapshot.changed(sorts=["country"] if moved else (), counts=moved)
+        if customer.search_text != before[1]:
+            snapshot.changed(sorts=(), counts=False)
 
 
 def see_domains(customer: Customer, domains: dict[str, str]) -> None:
@@ -443,3 +446,8 @@ def see_domains(customer: Customer, domains: dict[str, str]) -> None:
     if fresh:
         customer.seen_domains = known | fresh
         Customer.objects.filter(pk=customer.pk).update(seen_domains=customer.seen_domains)
+
+
+def see_users(customer: Customer, number: int, *, all_of_them: bool, at: datetime) -> None:
+    """Remember how many users its first page showed, and when."""
+    Customer.objects.filter(pk=customer.pk).update(users_seen=number, users_seen_all=all_of_them, users_seen_at=at)

@@ -10,23 +10,30 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 from django.core.cache import cache
 from django.core.paginator import Page, Paginator
-from django.db.models import BooleanField, Count, Exists, F, Func, OuterRef, Q, QuerySet, Subquery, Value, Window
+from django.db.models import BooleanField, Count, F, Func, OuterRef, QuerySet, Subquery, Value, Window
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 from django.urls import reverse
+from django.utils.http import RFC3986_SUBDELIMS
 
 from partnerportal import clock
 from partnerportal.models import Operator
 
 from . import search, snapshot, standing
+from .gdap import relationships
 from .listing import ListQuery, split
-from .models import Customer, CustomerQuerySet, Label, MatchSuggestion
+from .models import Customer, CustomerQuerySet, Label
+from .places import from_row
 
 MANY = search.MANY
 HOUR = 3600  # seconds
+_AS_REVERSE = f"{RFC3986_SUBDELIMS}/~:@"  # what Django's `reverse` leaves as it is
 UNREAD = ("search_text", "custom_domains", "seen_domains", "conflicts")  # not shown in the list, and long
+USERS_SEEN = ("users_seen", "users_seen_all", "users_seen_at")
 
 
 class Counted(Paginator):  # type: ignore[type-arg]  # Django cannot be asked `Paginator[…]` while it runs
@@ -147,7 +154,7 @@ class Reader:
         down = self.query.sort.startswith("-")
         if self.head.values is not None and start <= self.head.place <= places.start:
             start = self.head.place
-            rows = rows.filter(_from(key, self.head.values, down=down, empty=empty))
+            rows = rows.filter(from_row(key, self.head.values, down=down, empty=empty))
         order = [F(name).desc() if down else F(name).asc() for name in columns]
         ids = rows.order_by(*order).values("pk")[places.start - start : places.stop - start]
         return list(self._shown(Customer.objects.filter(pk__in=ids).order_by(*order)))
@@ -237,29 +244,29 @@ class Reader:
 
 def addressed(rows: list[Customer]) -> list[Customer]:
     """The rows, each with the `url` that its addresses begin with."""
+    prefix = reverse("customers")  # of each row in turn, it took longer than reading the rows
     for row in rows:
-        row.url = reverse("customer", args=[row.key])  # type: ignore[attr-defined]
+        row.url = f"{prefix}{quote(row.key, safe=_AS_REVERSE)}/"  # type: ignore[attr-defined]
     return rows
-
-
-def _from(key: str, values: list[Any], *, down: bool, empty: bool) -> Func:
-    """`(domain, sort_name, id) >= (…)`: from this row of the order on, which both databases find in the index."""
-    columns = CustomerQuerySet.SORTS[key][empty:]  # where that one is empty, only the others tell rows apart
-    given = [
-        Value(value, output_field=Customer._meta.get_field(name))  # type: ignore[arg-type]  # noqa: SLF001
-        for name, value in zip(columns, snapshot.known_row(key, values)[empty:], strict=True)
-    ]
-    row = "(%(expressions)s)"
-    sides = (Func(*columns, template=row), Func(*given, template=row))
-    return Func(*sides, template="%(expressions)s", arg_joiner=" <= " if down else " >= ", output_field=BooleanField())
 
 
 def shown(rows: CustomerQuerySet, columns: Collection[str], by: Operator) -> CustomerQuerySet:
     """With all that a row shows, so that none asks for more."""
-    pairs = MatchSuggestion.objects.filter(Q(partner_center=OuterRef("pk")) | Q(avepoint=OuterRef("pk")))
-    rows = standing.beside(rows.defer(*UNREAD), by).annotate(to_check=Exists(pairs))
+    to_check = RawSQL(_TO_CHECK, [], BooleanField())  # noqa: S611  # nosec B611 -- no parameters
+    unread = UNREAD if "users" in columns else (*UNREAD, *USERS_SEEN)
+    rows = standing.beside(rows.defer(*unread), by).annotate(to_check=to_check)
+    if "relationship" in columns or "roles" in columns:
+        rows = rows.annotate(**relationships.lasting_longest(clock.now()))
     kinds = {"codes": Label.Kind.CODE, "tags": Label.Kind.TAG}
     return rows.annotate(**{key: _labels(kind) for key, kind in kinds.items() if key in columns})
+
+
+# By hand, like `standing._LEVEL` and for its reason.
+_TO_CHECK = """
+    EXISTS (
+        SELECT 1 FROM customers_matchsuggestion pair
+        WHERE pair.partner_center_id = customers_customer.id OR pair.avepoint_id = customers_customer.id
+    )"""
 
 
 class Joined(Func):

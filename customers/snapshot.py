@@ -1,22 +1,22 @@
-"""What is true of the whole list, kept in one row so that no page counts anything, and the places in its orders."""
+"""What is true of the whole list, kept in one row so that no page counts anything; with the places of `places.py`."""
 
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Self
 
 from django.db import transaction
-from django.db.models import Count, F, Q, Window
-from django.db.models.functions import Mod, RowNumber
+from django.db.models import Count, F
 
 from partnerportal import clock
 
-from .models import Customer, CustomerQuerySet, ListAnchor, Snapshot, Source, SourceName, SyncRun
+from . import places
+from .models import Customer, CustomerQuerySet, Snapshot, Source, SourceName, SyncRun
 
 CHOICES = 300  # countries and statuses that a filter offers
-BATCH = 2_000  # anchors in one statement
-SORTS = tuple(CustomerQuerySet.SORTS)
+FEW = 50  # customers of which a change is followed by the difference
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,23 @@ class Facts:
         return cls(**stored) if stored and stored.keys() == names else None
 
     @property
+    def has_all(self) -> bool:
+        """Whether no country and no status was left out for being one of too many."""
+        return max(len(self.countries), len(self.statuses)) < CHOICES
+
+    def but(self, before: Self, after: Self) -> Self:
+        """These facts, when some customers were `before` and are `after`."""
+
+        def moved(name: str) -> Any:
+            all_of, was, now = (getattr(one, name) for one in (self, before, after))
+            if not isinstance(all_of, dict):
+                return all_of - was + now
+            counts = {key: all_of.get(key, 0) - was.get(key, 0) + now.get(key, 0) for key in sorted({*all_of, *now})}
+            return {key: n for key, n in counts.items() if n or name == "empty"}
+
+        return replace(self, **{one.name: moved(one.name) for one in fields(self) if one.name != "day"})
+
+    @property
     def one_source(self) -> int:
         return self.sources.get("pc", 0) + self.sources.get("ap", 0)
 
@@ -54,6 +71,11 @@ class Head:
     place: int  # the place of the nearest known row, 0 when there is none
     values: list[Any] | None  # of that row's columns
     rows_seen: int | None  # of the sync under way; None when there is none
+
+    @property
+    def read_at(self) -> dict[str, datetime | None]:
+        """Source -> when it last came whole."""
+        return {source.name: source.last_good_at for source in self.sources}
 
 
 # --- Writing ------------------------------------------------------------------------------------------------
@@ -75,7 +97,33 @@ def changed(*, sorts: Collection[str] | None = None, counts: bool = True) -> Non
             values |= {"facts": asdict(facts), "built_at": clock.now()}
         Snapshot.objects.filter(pk=1).update(**values)
         if facts is not None:
-            _anchor(facts, SORTS if sorts is None or known is None else sorts)
+            places.note(facts.total, facts.empty, places.SORTS if sorts is None or known is None else sorts)
+
+
+@contextmanager
+def changing(touched: Callable[[], set[int]]) -> Iterator[None]:
+    """Around what changes a few customers, in the transaction of the caller: counts and places by the difference.
+
+    `touched`: the ids of all that it may change in any way that is counted; asked before and after, for some come to
+    be. Counts the whole list where there is nothing to start from, or there are many.
+    """
+    hold()
+    known = Facts.of(Snapshot.objects.values_list("facts", flat=True).get(pk=1))
+    before_ids = touched()
+    if known is None or known.day != day(clock.now()) or not known.has_all or len(before_ids) > FEW:
+        yield
+        changed()
+        return
+    before, stood = count(before_ids), places.held(before_ids)
+    yield
+    ids = before_ids | touched()
+    facts = known.but(before, count(ids))
+    if not facts.has_all:
+        changed()
+        return
+    values = {"generation": F("generation") + 1, "facts": asdict(facts), "built_at": clock.now()}
+    Snapshot.objects.filter(pk=1).update(**values)
+    places.shift(stood, places.held(ids))
 
 
 def hold() -> None:
@@ -84,13 +132,15 @@ def hold() -> None:
     Snapshot.objects.filter(pk=1).update(generation=F("generation"))
 
 
-def count() -> Facts:
-    """The facts of the list as it is now."""
+def count(ids: Collection[int] | None = None) -> Facts:
+    """The facts of the list as it is now, or of these customers in it."""
     listed, now = Customer.objects.listed(), clock.now()
+    if ids is not None:
+        listed = listed.filter(pk__in=ids)
     pairs = listed.values_list("in_partner_center", "in_avepoint").annotate(n=Count("pk"))
     names = {(True, True): "both", (True, False): "pc", (False, True): "ap"}
     sources = {names[pc, ap]: n for pc, ap, n in pairs if (pc, ap) in names}
-    countries, statuses = _groups("country"), _groups("ap_status")
+    countries, statuses = _groups(listed, "country"), _groups(listed, "ap_status")
     total = sum(countries.values())
     return Facts(
         day=day(now),
@@ -114,43 +164,14 @@ def day(now: datetime) -> str:
     return f"{now:%Y-%m-%d}"
 
 
-def _groups(column: str) -> dict[str, int]:
-    return dict(Customer.objects.listed().values_list(column).annotate(n=Count("pk")).order_by(column))
+def _groups(listed: CustomerQuerySet, column: str) -> dict[str, int]:
+    return dict(listed.values_list(column).annotate(n=Count("pk")).order_by(column))
 
 
 def _choices(groups: dict[str, int]) -> dict[str, int]:
     """Those that a filter offers: all of them, unless somebody filled the column with anything."""
     most = sorted(groups, key=lambda value: -groups[value])[:CHOICES]
     return {value: groups[value] for value in sorted(most)}
-
-
-def _anchor(facts: Facts, keys: Collection[str]) -> None:
-    """Note the row at every 500th place of these orders, counted from either end of what has a value."""
-    for key in keys:
-        ListAnchor.objects.filter(sort__in=(key, f"-{key}")).delete()
-        empty = facts.empty.get(key, 0)
-        filled = facts.total - empty
-        anchors = _anchors(key, Customer.objects.listed().filled(key), filled, 0)
-        if empty:
-            anchors += _anchors(key, Customer.objects.listed().filled(key, empty=True), empty, filled)
-        ListAnchor.objects.bulk_create(anchors, batch_size=BATCH)
-
-
-def _anchors(key: str, part: CustomerQuerySet, size: int, start: int) -> list[ListAnchor]:
-    """Of a part of the list that has so many rows and begins at this place."""
-    columns, every = CustomerQuerySet.SORTS[key], ListAnchor.EVERY
-    numbered = part.annotate(number=Window(RowNumber(), order_by=[F(name).asc() for name in columns]))
-    found = numbered.annotate(up=Mod(F("number") - 1, every), down=Mod(size - F("number"), every))
-    anchors = []
-    for number, *values in found.filter(Q(up=0) | Q(down=0)).values_list("number", *columns):
-        for sort, place in ((key, number - 1), (f"-{key}", size - number)):
-            if place % every == 0:
-                anchors.append(ListAnchor(sort=sort, place=start + place, values=list(map(_plain, values))))
-    return anchors
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 # --- Reading ------------------------------------------------------------------------------------------------
@@ -179,12 +200,3 @@ _HEAD = """
         SELECT place, "values" FROM customers_listanchor WHERE sort = %s AND place <= %s ORDER BY place DESC LIMIT 1
     ) before ON TRUE
     LEFT JOIN customers_syncrun run ON run.open"""
-
-
-def known_row(sort: str, values: Sequence[Any]) -> list[Any]:
-    """An anchor's values as the database knows them."""
-    columns = CustomerQuerySet.SORTS[sort.removeprefix("-")]
-    return [
-        Customer._meta.get_field(name).to_python(value)  # type: ignore[union-attr]  # noqa: SLF001
-        for name, value in zip(columns, values, strict=True)
-    ]

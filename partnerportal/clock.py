@@ -1,7 +1,6 @@
 """The one clock of the portal: sessions, leases, limits and ages all ask here."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from django.conf import settings
 from django.utils import timezone
@@ -21,6 +20,8 @@ def _offset() -> timedelta:
     if not (settings.SANDBOX and settings.CLOCK_OFFSET_FILE):
         return timedelta()
     try:
-        return timedelta(seconds=float(Path(settings.CLOCK_OFFSET_FILE).read_text(encoding="utf-8").strip() or 0))
+        # Not by a Path, which takes longer to make than the file to read: a page asks twenty times.
+        with open(settings.CLOCK_OFFSET_FILE, encoding="utf-8") as file:  # noqa: PTH123
+            return timedelta(seconds=float(file.read().strip() or 0))
     except (OSError, ValueError):
         return timedelta()

@@ -161,6 +161,18 @@ def sign_in_url(next_page: str) -> str:
     return f"{reverse('signin')}?{urlencode({'next': next_page})}"
 
 
+def way_to_prove(request: HttpRequest) -> dict[str, str]:
+    """For a page that asks for a proof, empty when there is one (`sessions.proved_lately`).
+
+    `proof_url`: the way to sign in anew, where Microsoft is told to ask whatever it remembers. `unproved`: why the last
+    sign-in proved nothing, so that nobody goes round in circles.
+    """
+    if sessions.proved_lately(request):
+        return {}
+    sessions.remember_challenge(request, claims="")
+    return {"proof_url": sign_in_url(request.path), "unproved": sessions.why_unproved(request)}
+
+
 def page_behind(request: HttpRequest) -> str:
     """The page of ours that the browser shows, as far as it tells; else the start page."""
     said = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")

@@ -264,7 +264,8 @@ def announce(demo: Demo) -> None:
     say("Sign in as:")
     for person in personas:
         say(f"  {person['key']:<9} {person['name']:<{wide}}  {person['note']}")
-    say("\nCtrl-C ends it; `make clean-demo` forgets it.")
+    forget = "`make clean-demo` forgets it" if VAR == ROOT / "var" else f"delete {VAR} to forget it"
+    say(f"\nCtrl-C ends it; {forget}.")
 
 
 def say(words: str) -> None:

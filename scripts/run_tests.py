@@ -6,18 +6,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PROCESSES = str((os.cpu_count() or 1) + 1)  # many tests wait for another process: one more keeps the processors busy
+CORES = os.cpu_count() or 1
 # Whoever is done takes tests from the other: some take a hundred times as long as most.
-PYTEST = [
-    sys.executable,
-    "-m",
-    "pytest",
-    "-n",
-    os.environ.get("TEST_PROCESSES", PROCESSES),
-    "--dist",
-    "worksteal",
-    "-q",
-]
+PYTEST = [sys.executable, "-m", "pytest", "--dist", "worksteal", "-q"]
 # Where a missed branch is a missed danger: each on its own must reach 95 %.
 GUARDED = {
     "upstream/": "partnerportal/upstream/*",
@@ -38,10 +29,11 @@ GUARDS = (
         for name in ("create", "change", "unknown", "deleting", "resetting", "licensing", "handover")
     ),
 )
-# These never touch this run's database, so the second run has nothing to add: they need none, or bring their own.
+# The second run has nothing to add to these: they need no database, bring their own, or judge what comes before it.
 WITHOUT_DATABASE = (
     *("sandbox", "upstream", "test_look.py", "test_start_up.py", "test_demo.py", "test_house.py", "test_interface.py"),
     *("customers/test_access.py", "customers/test_charts.py", "customers/test_explain.py"),
+    "partnerportal/test_every_view.py",  # who is let in is judged before a query of the page's own
     *("users/test_forms.py", "users/test_names.py", "users/test_passwords.py"),
     *("users/onboarding/test_reading.py", "users/onboarding/test_hostile_files.py"),
     *("faults/test_worker_killed.py", "faults/test_gdap_reader_killed.py", "test_bench.py", "test_canaries.py"),
@@ -54,11 +46,11 @@ def main() -> None:
     print("— SQLite, what is guarded —", flush=True)
     measured = [f"--cov={files.removesuffix('/*').removesuffix('.py').replace('/', '.')}" for files in GUARDED.values()]
     guards = [f"tests/{path}" for path in GUARDS]
-    failed = run([*PYTEST, "-m", "not torture", *guards, *measured, "--cov-report="], TEST_DATABASE="sqlite")
+    failed = run(["-m", "not torture", *guards, *measured, "--cov-report="], "sqlite")
     failed |= gate()
     print("— SQLite, all others —", flush=True)
     others = [f"--ignore=tests/{path}" for path in GUARDS]
-    failed |= run([*PYTEST, "-m", "not torture", *others], TEST_DATABASE="sqlite")
+    failed |= run(["-m", "not torture", *others], "sqlite")
     failed |= on_postgres()
     sys.exit(failed)
 
@@ -70,7 +62,7 @@ def on_postgres() -> int:
     print("— PostgreSQL —", flush=True)
     if answers(POSTGRES_URL):
         once = [f"--ignore=tests/{folder}" for folder in WITHOUT_DATABASE]
-        return run([*PYTEST, "-m", "not browser and not torture", *once], TEST_DATABASE="postgres")
+        return run(["-m", "not browser and not torture", *once], "postgres", waiting=CORES)
     print(f"Skipped: nothing answers at {POSTGRES_URL}. Install and start it: apt-get install postgresql", flush=True)
     return int(os.environ.get("REQUIRE_ALL") == "1")
 
@@ -94,9 +86,15 @@ def total(lines: list[str]) -> str:
     return next((line.split()[-1] for line in lines if line.startswith("TOTAL")), lines[-1])
 
 
-def run(command: list[str], **environment: str) -> int:
-    """1 when the run failed, whatever its own number was."""
-    return int(subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=False).returncode != 0)
+def run(arguments: list[str], database: str, waiting: int = 1) -> int:
+    """1 when the run failed, whatever its own number was. So many processes more than processors keep these busy:
+    many tests wait for another process, and on PostgreSQL nearly all do.
+    """
+    processes = os.environ.get("TEST_PROCESSES") or str(CORES + waiting)
+    command = [*PYTEST, "-n", processes, *arguments]
+    return int(
+        subprocess.run(command, cwd=ROOT, env=os.environ | {"TEST_DATABASE": database}, check=False).returncode != 0
+    )
 
 
 if __name__ == "__main__":

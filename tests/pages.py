@@ -35,7 +35,8 @@ class Page(HTMLParser):
         self.forms: list[Form] = []
         self.ids: set[str] = set()
         self.tags: list[tuple[str, dict[str, str]]] = []
-        self._open: list[tuple[str, dict[str, str]]] = []
+        self._open: list[str] = []
+        self._silent = False  # within what nobody sees
         self._form: Form | None = None
         self._select: tuple[str, list[tuple[str, bool, bool]]] | None = None
         self._button: tuple[str, str] | None = None
@@ -48,7 +49,7 @@ class Page(HTMLParser):
         told = {name: value or "" for name, value in attrs}
         self.tags.append((tag, told))
         if tag not in VOID:
-            self._open.append((tag, told))
+            self._open.append(tag)
         if "id" in told:
             self.ids.add(told["id"])
         if tag in ("p", "li", "td", "th", "h1", "h2", "dd", "dt", "div", "tr", "option", "br", "label"):
@@ -56,7 +57,7 @@ class Page(HTMLParser):
         match tag:
             case "form":
                 self._form = Form(told.get("action", ""))
-                if not any(opened == "dialog" for opened, _ in self._open):  # which stands in every page
+                if "dialog" not in self._open:  # which stands in every page
                     self.forms.append(self._form)
             case "input" if self._form:
                 self._input(self._form, told)
@@ -69,6 +70,8 @@ class Page(HTMLParser):
             case "a":
                 self._link = Link(told.get("id", ""), told.get("href", ""))
                 self.links.append(self._link)
+            case "script" | "style" | "template":
+                self._silent = True
 
     def _input(self, form: Form, told: dict[str, str]) -> None:
         kind, name = told.get("type", "text"), told.get("name", "")
@@ -76,8 +79,10 @@ class Page(HTMLParser):
             form.fields[name] = told.get("value", "on" if kind == "checkbox" else "")
 
     def handle_endtag(self, tag: str) -> None:
-        while self._open and self._open.pop()[0] != tag:
+        while self._open and self._open.pop() != tag:
             pass
+        if self._silent:
+            self._silent = not {"script", "style", "template"}.isdisjoint(self._open)
         if tag == "form":
             self._form = None
         elif tag == "select" and self._select and self._form:
@@ -96,7 +101,7 @@ class Page(HTMLParser):
             self._link = None
 
     def handle_data(self, data: str) -> None:
-        if any(tag in ("script", "style", "template") for tag, _ in self._open):
+        if self._silent:
             return
         self.pieces.append(data)
         if self._button is not None:

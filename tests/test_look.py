@@ -353,10 +353,14 @@ def test_every_paging_link_is_a_real_address_with_a_name_that_stays(rf) -> None:
 
 
 def test_only_the_sorted_column_says_so() -> None:
-    shared = {"name": "name", "label": "Customer", "url": "?sort=-name"}
-    assert "aria-sort" not in render_to_string("partials/sort_header.html", shared)
-    html = render_to_string("partials/sort_header.html", {**shared, "direction": "ascending"})
+    assert "aria-sort" not in portal.sort_header("name", "Customer", "?sort=-name")
+    html = portal.sort_header("name", "Customer", "?sort=-name", "ascending")
     assert 'aria-sort="ascending"><a id="sort-name" href="?sort=-name"' in html
+
+
+def test_what_stands_in_a_header_and_in_a_select_is_escaped() -> None:
+    assert "<b>" not in portal.sort_header("name", "<b>", '?q="><b>')
+    assert portal.options([("<b>", "A & B", True)]) == '<option value="&lt;b&gt;" selected>A &amp; B</option>'
 
 
 # --- Pages that must always come ----------------------------------------------------------------------------

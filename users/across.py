@@ -41,6 +41,7 @@ def find(text: str, *, by: Operator, grant: TokenCache) -> goto.Group | None:
     customer = Customer.objects.filter(listed=True, tenant_id=OuterRef("index__tenant_id"))
     mine = standing.reading_users(by).filter(tenant_id=OuterRef("index__tenant_id"))
     rows = IndexedUser.objects.filter(search.condition(text, of=TEXTS), Exists(mine), walk=F("index__copy"))
+    rows = rows.filter(deleted=False)  # a customer's own search has them, and says so
     rows = rows.annotate(
         customer_name=Subquery(customer.values("name")[:1]), customer_key=Subquery(customer.values("key")[:1])
     ).exclude(customer_key=None)

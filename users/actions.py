@@ -21,12 +21,12 @@ from customers.models import Customer
 from partnerportal import audit, chain_check, grants
 from partnerportal.models import AuditEvent, Operator, TokenCache
 from partnerportal.permissions import Permission, RoleMissing, may
-from partnerportal.upstream.errors import Forbidden, NotFound, UpstreamError
+from partnerportal.upstream.errors import Forbidden, NotFound, SignInAgain, Throttled, UpstreamError
 from partnerportal.upstream.http import Secret
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 from partnerportal.vault import VaultError
 
-from . import deleted_names, kinds, operations, passwords, queued, refusals
+from . import kinds, operations, passwords, queued, refusals, seen_names
 from .kinds import EDITABLE, values_of
 from .models import Operation
 
@@ -109,8 +109,7 @@ def create_user(
         if older := operations.undecided_create(customer, fields["user_principal_name"], but=op_id):
             raise operations.StillOpen(older)
         partner_center = grants.partner_center(grant)
-        if not despite_deleted:
-            _must_not_be_deleted(partner_center, customer, fields["user_principal_name"])
+        sight = _seen(partner_center, customer, fields["user_principal_name"], despite_deleted, in_run=in_run)
         try:
             operation = operations.begin(
                 op_id,
@@ -121,6 +120,7 @@ def create_user(
                 target_name=name,
                 password=password or passwords.generate(fields["user_principal_name"]),
                 licences=licences,
+                seen_absent_at=sight.absent_at,
             )
         except IntegrityError:
             if earlier := known():  # the other of two presses was faster
@@ -271,17 +271,26 @@ def _must_have_no_power(partner_center: PartnerCenter, customer: Customer, user_
         raise Administrator(held)
 
 
-def _must_not_be_deleted(partner_center: PartnerCenter, customer: Customer, user_name: str) -> None:
-    """Raises `WasDeleted`. A courtesy, so not worth a create when there is no answer."""
+def _seen(
+    partner_center: PartnerCenter, customer: Customer, user_name: str, despite_deleted: bool, *, in_run: bool
+) -> seen_names.Sight:
+    """What is known of the name before it is sent. Not worth a create where no answer comes; a run can wait for it.
+
+    Raises `WasDeleted` unless `despite_deleted`.
+    """
+    sight = seen_names.Sight()
     try:
-        deleted = deleted_names.had(customer, user_name, partner_center)
-    except UpstreamError:  # the create itself will be told what is wrong
-        return
+        sight = seen_names.look(customer, user_name, partner_center)
+    except (SignInAgain, Throttled):  # nothing was sent yet
+        if in_run:
+            raise
+    except UpstreamError as error:  # the create itself will be told what is wrong
+        log.info("the user names could not be looked through: %s", error)
     except Exception:  # nor is it worth one for a fault of ours, in what nobody has asked for
-        log.exception("the deleted users could not be looked through")
-        return
-    if deleted:
-        raise WasDeleted(deleted)
+        log.exception("the user names could not be looked through")
+    if sight.deleted and not despite_deleted:
+        raise WasDeleted(sight.deleted)
+    return sight
 
 
 def check_again(operation: Operation, *, by: Operator, grant: TokenCache) -> None:
@@ -333,6 +342,18 @@ def give_up(operation: Operation, *, by: Operator) -> None:
     if operation.is_due or operation.may_be_given_up:
         detail = "Given up before it was sent." if operation.is_due else "Given up after a look-up found nothing."
         operations.decide(operation, by=by, state=State.STOPPED, detail=detail, sealed_password=None)
+
+
+def say_whose(operation: Operation, *, ours: bool, by: Operator) -> None:
+    """A look-up has found a user with the very values, and the person has looked at it: made by this create, or not."""
+    if not operation.may_be_ours:
+        return
+    if ours:
+        detail = "Said to be the user that this form has made."
+        operations.decide(operation, by=by, state=State.DONE, detail=detail)
+    else:
+        detail = f"There is a user {operation.user_name}, said to be somebody else’s. Choose another name."
+        operations.decide(operation, by=by, state=State.CONFLICT, detail=detail, sealed_password=None)
 
 
 def _opens(operation: Operation) -> bool:

@@ -15,10 +15,10 @@ from customers.models import Customer
 from partnerportal import grants
 from partnerportal.http import OperatorRequest, render_page, wants_part
 from partnerportal.permissions import Permission, may, require
-from partnerportal.upstream.errors import SignInAgain, UpstreamError
+from partnerportal.upstream.errors import UpstreamError
 from partnerportal.upstream.partner_center import CustomerUser
 
-from . import actions, forms, kinds, names, operations, pages, tally
+from . import actions, forms, kinds, names, pages, tally
 from .models import Operation
 
 State = Operation.State
@@ -172,18 +172,10 @@ def _save(request: OperatorRequest, customer: Customer, user_id: uuid.UUID, form
     except actions.Administrator as powerful:
         held = ", ".join(powerful.roles)
         return again(denied=f"This user has {held}. Set the password on its own page: Reset password.")
-    except actions.UserGone:
-        return pages.gone(request, customer)
     except actions.ChangedMeanwhile as changed:
         return _conflict(request, customer, user_id, form, changed)
-    except operations.StrangeOperation:
-        return pages.strange(request, customer)
-    except actions.TooFast:
-        return again(denied=actions.TOO_FAST, status=429)
-    except SignInAgain:
-        raise
-    except UpstreamError as error:  # nothing was sent yet
-        return again(trouble=error)
+    except pages.NOT_SENT as error:
+        return pages.not_sent(request, customer, error, again)
     if operation.was_too_late and (meanwhile := _what_changed(request, customer, user_id, form)):
         return _conflict(request, customer, user_id, form, meanwhile)
     if operation.state in {State.REFUSED, State.CONFLICT, State.DENIED}:

@@ -8,13 +8,12 @@ from typing import Any, Self
 from django import forms
 from django.http import HttpResponse
 
-from customers.access import Action, ActionDenied
+from customers.access import Action
 from customers.models import Customer
 from partnerportal.http import OperatorRequest, render_page
-from partnerportal.upstream.errors import SignInAgain, UpstreamError
 from partnerportal.upstream.partner_center import CustomerUser
 
-from . import actions, operations, pages
+from . import actions, pages
 from .forms import TOO_OLD, before_image, new_op_id, opened_before_image
 from .kinds import values_of
 from .models import Operation
@@ -125,23 +124,13 @@ def confirmed(
     op_id = form.cleaned_data["op_id"]
     try:
         operation = do(form.user_id, form.before, customer=customer, op_id=op_id, by=request.user, grant=request.grant)
-    except ActionDenied as denied:
-        return again(denied=denied.reason)
-    except actions.UserGone:
-        return pages.gone(request, customer)
     except actions.ChangedMeanwhile as changed:
         now = changed.current["user_principal_name"]
         renamed = now != form.before["user_principal_name"]
         what = f"The user name changed meanwhile: it is {now} now." if renamed else "The licences changed meanwhile."
         return again(denied=f"{what} Open the page again.", status=409)
-    except operations.StrangeOperation:
-        return pages.strange(request, customer)
-    except actions.TooFast:
-        return again(denied=actions.TOO_FAST, status=429)
-    except SignInAgain:
-        raise
-    except UpstreamError as error:  # nothing was sent yet
-        return again(trouble=error)
+    except pages.NOT_SENT as error:
+        return pages.not_sent(request, customer, error, again)
     if operation.state in {Operation.State.REFUSED, Operation.State.CONFLICT, Operation.State.DENIED}:
         return again(operation=operation)
     return pages.outcome(request, operation)

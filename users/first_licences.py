@@ -3,7 +3,8 @@
 What is free is read as the form opens, by those who may assign licences, and travels with the form, signed.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,16 @@ from django import forms
 from django.core import signing
 from django.urls import reverse
 
+from customers import countries
 from customers.access import Access, Action, ActionDenied
 from customers.explain import why_not
 from customers.models import Customer
 from partnerportal import chain_check
 from partnerportal.models import Operator, TokenCache
-from partnerportal.permissions import Permission, may
+from partnerportal.permissions import Permission, RoleMissing, may
 from partnerportal.upstream.errors import Forbidden, UpstreamError
 from partnerportal.upstream.http import budget
+from partnerportal.upstream.licences import SubscribedSku
 from partnerportal.upstream.partner_center import PartnerCenter
 
 from . import actions, kinds, operations, queued, refusals
@@ -34,7 +37,7 @@ _SIGNER = signing.Signer(salt="users.first-licences")
 
 @dataclass(frozen=True)
 class Offer:
-    """What a customer has bought: SKU id -> {"name", "group", "left"}; or, in a sentence, why it cannot be told."""
+    """What a customer has bought: SKU id -> {"name", "part", "group", "left"}; or why that cannot be told."""
 
     skus: Mapping[str, Mapping[str, Any]]
     problem: str = ""
@@ -57,12 +60,47 @@ class Offer:
             return "Microsoft assigns these licences only one after the other. Choose one now, the others afterwards"
         return ""
 
+    def preset(self, said: str) -> "Preset":
+        """What becomes of the licences that a template names, by name or part number."""
+        known = {countries.fold(text): sku_id for sku_id, sku in self.skus.items() for text in _called(sku)}
+        found = {each: known.get(countries.fold(each)) for each in parted(said, known)}
+        groups = [self.skus[sku_id]["group"] for sku_id in found.values() if sku_id and self.skus[sku_id]["left"] > 0]
+        chosen, left_out = [], []
+        for each, sku_id in found.items():
+            if sku_id is None:
+                left_out.append(f"The customer has no licence “{each}”.")
+            elif self.skus[sku_id]["left"] < 1:
+                left_out.append(f"None left of {self.skus[sku_id]['name']}.")
+            elif self.skus[sku_id]["group"] != groups[0]:
+                left_out.append(f"{self.skus[sku_id]['name']} can only be assigned afterwards.")
+            else:
+                chosen.append(sku_id)
+        return Preset(tuple(dict.fromkeys(chosen)), " ".join(left_out))
+
     def signed(self, customer: Customer) -> str:
         """As the form carries it; it is worth nothing in a form of another customer."""
         return _SIGNER.sign_object(vars(self) | {"customer": customer.key}, compress=True)
 
 
+@dataclass(frozen=True)
+class Preset:
+    """The licences of a template: the SKU ids that can be chosen, and in sentences why others are not."""
+
+    chosen: tuple[str, ...] = ()
+    left_out: str = ""
+
+
 NOTHING = Offer({})
+
+
+def parted(said: str, known: Collection[str]) -> list[str]:
+    """The licences that a text names, between bars, semicolons or commas, which a name in `known`, folded, may have."""
+    wanted = [said] if countries.fold(said) in known else re.split("[|;,]", said)
+    return [text.strip() for text in wanted if text.strip()]
+
+
+def _called(sku: Mapping[str, Any]) -> list[str]:
+    return [text for text in (sku["name"], sku.get("part", "")) if text]
 
 
 def opened(signed: str, customer: Customer) -> Offer:
@@ -93,7 +131,14 @@ def offer(customer: Customer, access: Access, *, by: Operator, partner_center: P
         return Offer({}, f"We cannot see which licences are free: that needs {TO_SEE}. {WITHOUT}")
     except UpstreamError as error:
         return Offer({}, f"We could not read which licences are free. {error} {WITHOUT}")
-    return Offer({sku.id: {"name": sku.name, "group": sku.group, "left": sku.available} for sku in skus})
+    return of_skus(skus)
+
+
+def of_skus(skus: Iterable[SubscribedSku]) -> Offer:
+    """What can be chosen of these."""
+    return Offer(
+        {sku.id: {"name": sku.name, "part": sku.part_number, "group": sku.group, "left": sku.available} for sku in skus}
+    )
 
 
 class Ticks(forms.CheckboxSelectMultiple):
@@ -124,6 +169,8 @@ def follow(create: Operation, *, by: Operator, grant: TokenCache, in_run: bool =
             actions.send_again(following, proved=False, by=by, grant=grant, in_run=in_run)
     except ActionDenied as denied:
         return denied.reason
+    except RoleMissing as missing:
+        return str(missing)
     except actions.TooFast:
         return actions.TOO_FAST
     except chain_check.Broken as broken:

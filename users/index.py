@@ -1,8 +1,9 @@
 """The index of a customer's users: built when somebody asks for it, read anew in the background, dropped when unused.
 
 Partner Center finds nobody by name, so the search looks in a copy of names and ids. A walk with the token of whoever
-asked reads all pages of 500 and stores them under its own number; once all are there, one small update makes that
-number the copy. A walk that breaks off, is killed, or is overtaken by another changes nothing of what is searched.
+asked reads all pages of 500, of active users and then of deleted ones, and stores them under its own number; once all
+are there, one small update makes that number the copy. A walk that breaks off, is killed, or is overtaken by another
+changes nothing of what is searched.
 Who may look into it is asked anew for each search: `find.py`.
 """
 
@@ -20,7 +21,7 @@ from partnerportal.models import Operator, TokenCache
 from partnerportal.upstream.errors import Refused, SignInAgain, UpstreamError
 from partnerportal.upstream.partner_center import CustomerUser
 
-from . import everyone, table
+from . import everyone, seen_names, table
 from .models import IndexedUser, UserIndex
 
 log = logging.getLogger(__name__)
@@ -97,8 +98,9 @@ def _walk(index: UserIndex) -> None:
 def _read(index: UserIndex) -> None:
     if index.grant is None:
         raise everyone.Ended(SIGNED_OUT)
-    for page in everyone.pages(index.tenant_id, grant=index.grant):
-        _store(index, page.users)
+    for deleted in (False, True):
+        for page in everyone.pages(index.tenant_id, grant=index.grant, deleted=deleted):
+            _store(index, page.users)
 
 
 def _store(index: UserIndex, users: Iterable[CustomerUser]) -> None:
@@ -112,12 +114,14 @@ def _store(index: UserIndex, users: Iterable[CustomerUser]) -> None:
 
 
 def _row(index: UserIndex, user: CustomerUser) -> IndexedUser:
-    told = (user.display_name, user.user_principal_name, user.first_name, user.last_name, user.id)
-    display_name, user_name = _fit(user.display_name), _fit(user.user_principal_name)
+    name = seen_names.former_name(user) if user.is_deleted else user.user_principal_name
+    told = (user.display_name, name, user.first_name, user.last_name, user.id)
+    display_name, user_name = _fit(user.display_name), _fit(name)
     return IndexedUser(
         index_id=index.pk,
         walk=index.fence,
         user_id=user.id,
+        deleted=user.is_deleted,
         display_name=display_name,
         user_principal_name=user_name,
         sort_name=countries.fold(display_name or user_name)[:400],

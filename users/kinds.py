@@ -5,13 +5,16 @@ All else is the same for all of them: `actions.py` asks for the rights, `operati
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
+
+from django.conf import settings
 
 from partnerportal.models import Operator
 from partnerportal.upstream.errors import NotFound
 from partnerportal.upstream.partner_center import CustomerUser, NewUser, PartnerCenter, Receipt
 
-from . import operations
+from . import operations, seen_names
 from .models import Operation
 
 State = Operation.State
@@ -70,13 +73,22 @@ def _reset(partner_center: PartnerCenter, operation: Operation) -> Receipt:
 def _check_create(operation: Operation, partner_center: PartnerCenter, by: Operator) -> None:
     wanted: dict[str, Any] = operation.fields
     name = wanted["user_principal_name"]
-    found, deleted = look_up(partner_center, operation.tenant_id, name)
-    if found and not deleted:
+    found, began = seen_names.look_up(operation.customer, name, partner_center, since=_last_heard_of(operation))
+    if found and not found.is_deleted:
         if operations.claimed_by_another(operation, found.id):
             detail = f"There is a user {found.user_principal_name}, made by another form than this one."
             operations.decide(operation, by=by, state=State.CONFLICT, detail=detail, sealed_password=None)
-        elif is_as_wanted(found, wanted):
+        elif is_as_wanted(found, wanted) and operation.seen_absent_at:
             operations.decide(operation, by=by, state=State.DONE, target_id=found.id)
+        elif is_as_wanted(found, wanted):
+            detail = (
+                f"There is a user {found.user_principal_name} with these very values. Nobody had looked if that "
+                "name was free before it was sent, so it may be this one or somebody else’s. Look at it, and say "
+                "whose it is."
+            )
+            operations.decide(
+                operation, by=by, state=State.UNKNOWN, detail=detail, target_id=found.id, found_absent=False
+            )
         else:
             detail = (
                 f"There is a user {found.user_principal_name}, but with other values: {found.display_name}. "
@@ -88,8 +100,24 @@ def _check_create(operation: Operation, partner_center: PartnerCenter, by: Opera
     elif not operation.has_password:  # kept for a day; by then Microsoft shows what there is
         operations.decide(operation, by=by, state=State.STOPPED, detail=f"A day later there is no user {name}.")
     else:
-        detail = f"{name} is not there{', but a deleted user had that name' if deleted else ''}."
-        operations.decide(operation, by=by, state=State.UNKNOWN, detail=detail, found_absent=True)
+        detail = f"{name} is not there{', but a deleted user had that name' if found else ''}."
+        known: dict[str, Any] = {} if found else {"seen_absent_at": began}  # a complete walk, whenever it was
+        operations.decide(
+            operation,
+            by=by,
+            state=State.UNKNOWN,
+            detail=detail,
+            checked_at=began,
+            target_id="",
+            found_absent=True,
+            **known,
+        )
+
+
+def _last_heard_of(operation: Operation) -> datetime | None:
+    """When the write was over at the latest, or was looked up last: a walk that began before tells nothing new."""
+    over = operation.sent_at + timedelta(seconds=settings.UPSTREAM_BUDGET) if operation.sent_at else None
+    return max((at for at in (over, operation.checked_at) if at), default=None)
 
 
 def is_as_wanted(found: CustomerUser, wanted: Mapping[str, Any]) -> bool:
@@ -249,16 +277,6 @@ WRITES = {
 
 
 # --- Names --------------------------------------------------------------------------------------------------
-
-
-def look_up(partner_center: PartnerCenter, tenant_id: str, user_name: str) -> tuple[CustomerUser | None, bool]:
-    """(the user with this name, whether it is deleted). There is no call for it: this walks all users at size 500."""
-    for deleted in (False, True):
-        for page in partner_center.all_users(tenant_id, deleted=deleted):
-            for user in page.users:
-                if user.user_principal_name.lower() == user_name.lower():
-                    return user, deleted
-    return None, False
 
 
 def taken_names(partner_center: PartnerCenter, tenant_id: str, domain: str, *, pages: int = 4) -> set[str] | None:

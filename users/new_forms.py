@@ -35,6 +35,7 @@ class NewUserForm(UserForm):
     """Everything a new user needs. `rules` are what templates say of the fields, and hold whatever was posted."""
 
     MADE, TYPED = "made", "typed"
+    is_bare = False
 
     template = forms.CharField(required=False, widget=forms.HiddenInput)
     password_mode = forms.ChoiceField(
@@ -76,23 +77,48 @@ class NewUserForm(UserForm):
         self.rules = dict(rules or {})
         self._tampered: list[str] = []
         super().__init__(*args, **kwargs)
+        self._posted = self.data  # before anything is put back
+        self.offered = self._opened_offer()
+        self.preset = self._preset()
         self.pattern = self._pattern("user_name", self.pattern)
         self.display_pattern = self._pattern("display_name", self.display_pattern)
         for name, rule in self.rules.items():
             self._obey(name, rule)
         self.user_name_is_locked = self._is_fixed("user_name")
         self._say_sources(sources or {})
-        self.offered = self._opened_offer()
-        licences = self._choice("licences")
-        licences.choices = self.offered.choices
-        assert isinstance(licences.widget, first_licences.Ticks)  # noqa: S101 -- for the type checker
-        licences.widget.closed = self.offered.used_up
 
     def _opened_offer(self) -> first_licences.Offer:
         try:
             return first_licences.opened(self._said("offer"), self.customer)
         except forms.ValidationError:  # no licence can be chosen, then
             return first_licences.NOTHING
+
+    def _preset(self) -> first_licences.Preset:
+        """Offer the licences that the customer has, those of the templates ticked where they can be had."""
+        rule, field = self.rules.get("licences"), self._choice("licences")
+        preset = self.offered.preset(rule.value) if rule and self.offered.skus else first_licences.Preset()
+        field.choices = self.offered.choices
+        assert isinstance(field.widget, first_licences.Ticks)  # noqa: S101 -- for the type checker
+        field.widget.closed = frozenset(self.offered.skus) if rule and rule.fixed else self.offered.used_up
+        field.initial = list(preset.chosen)
+        return preset
+
+    def _obey_licences(self, rule: templates.Rule) -> None:
+        """Nothing is required or locked where there is nothing to choose: the user is created without, and told so."""
+        field, can_choose = self.fields["licences"], bool(set(self.offered.skus) - self.offered.used_up)
+        told = f"{self.preset.left_out} Set by {rule.source}." if self.preset.left_out else f"From {rule.source}."
+        if rule.value or rule.fixed:
+            field.help_text = f"{field.help_text} {'Locked. ' if rule.fixed else ''}{told}"
+        if rule.mode == templates.REQUIRED and can_choose:
+            field.required = True
+            field.error_messages["required"] = f"Choose one: Licences are required by {rule.source}"
+        if rule.fixed and self.is_bound:
+            data = QueryDict(mutable=True)
+            data.update(self.data)
+            if not set(data.getlist("licences")) <= set(self.preset.chosen):
+                self._tampered.append("licences")
+            data.setlist("licences", list(self.preset.chosen))
+            self.data = data
 
     def _pattern(self, name: str, usual: str) -> str:
         rule = self.rules.get(name)
@@ -102,6 +128,9 @@ class NewUserForm(UserForm):
 
     def _obey(self, name: str, rule: templates.Rule) -> None:
         """Make a field what its rule says, and put back what was posted against it."""
+        if name == "licences":
+            self._obey_licences(rule)
+            return
         field = self.fields[name]
         if rule.mode == templates.REQUIRED:
             field.required = True
@@ -147,6 +176,8 @@ class NewUserForm(UserForm):
         told = filled | {name: from_ for name, from_ in sources.items() if not self._is_fixed(name)}
         for name, (value, source) in told.items():
             field = self.fields[name]
+            if name == "licences":  # says so itself, with what could not be had
+                continue
             if name in ("user_name", "display_name") and name not in sources:
                 words = f"Made as “{value}”, {source}."
             elif self._said(name).lower() in (value.lower(), {"on": "true", "false": ""}.get(value, value)):
@@ -169,10 +200,16 @@ class NewUserForm(UserForm):
     def not_shown(self) -> list[str]:
         """What is set without being on the page, in words."""
         return [
-            f"{self.fields[name].label}: {templates.value_in_words(name, rule.value) or 'empty'}, from {rule.source}."
+            f"{self.fields[name].label}: {self._in_words(name, rule.value) or 'empty'}, from {rule.source}."
             for name, rule in self.rules.items()
-            if not self.shown[name]
+            if not self.shown[name] and (name != "licences" or self.offered.skus)
         ]
+
+    def _in_words(self, name: str, value: str) -> str:
+        if name != "licences":
+            return templates.value_in_words(name, value)
+        chosen = ", ".join(sorted(self.offered.skus[sku_id]["name"] for sku_id in self.preset.chosen)) or "none"
+        return f"{chosen} ({self.preset.left_out})" if self.preset.left_out else chosen
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
@@ -207,6 +244,13 @@ class NewUserForm(UserForm):
                 f"User names are made as {self.pattern} by {self.rules['user_name'].source}. "
                 f"Use {self.proposal}, or that with a number",
             )
+
+    def bare(self) -> "NewUserForm":
+        """The same for somebody who may not create users here: what they typed, and nothing that templates say."""
+        plain = NewUserForm(self._posted, customer=self.customer)
+        plain.is_bare = True
+        plain.is_valid()
+        return plain
 
     @property
     def user_fields(self) -> dict[str, str]:
@@ -268,7 +312,8 @@ def sent(request: OperatorRequest, customer: Customer) -> NewUserForm:
 def around(customer: Customer, form: UserForm) -> dict[str, Any]:
     """What stands on the page of the form: the form, and the templates to choose from."""
     said = form.data.get("template", "") if form.is_bound else form.initial.get("template", "")
-    return {"form": form, "templates": templates.to_choose(customer), "template_id": str(said)}
+    to_choose = [] if getattr(form, "is_bare", False) else templates.to_choose(customer)
+    return {"form": form, "templates": to_choose, "template_id": str(said)}
 
 
 def _like(request: OperatorRequest, customer: Customer, said: str) -> Sources:

@@ -8,12 +8,14 @@ found nothing lets the same request go again, under the same id and with the sam
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q, Sum
 
 from customers.models import Customer
 from partnerportal import audit, chain_check, clock, vault
@@ -41,6 +43,29 @@ class StillOpen(Exception):
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         super().__init__()
+
+
+class NotOurs(Exception):
+    """Somebody else has taken over what this was sent for, so nothing was sent."""
+
+
+_still_ours: ContextVar[Callable[[], bool] | None] = ContextVar("still_ours", default=None)
+
+
+@contextmanager
+def only_while(still_ours: Callable[[], bool]) -> Iterator[None]:
+    """No intent is committed inside once `still_ours` says no. It is asked in the intent's own transaction."""
+    token = _still_ours.set(still_ours)
+    try:
+        yield
+    finally:
+        _still_ours.reset(token)
+
+
+def _must_be_ours() -> None:
+    still_ours = _still_ours.get()
+    if still_ours and not still_ours():
+        raise NotOurs
 
 
 def find(
@@ -85,11 +110,13 @@ def begin(
     password: Secret | None = None,
     force_change: bool = True,
     licences: Mapping[str, str] | None = None,
+    seen_absent_at: datetime | None = None,
 ) -> Operation:
     """Commit the intent: the row, the sealed password and the audit line.
 
-    `licences` (SKU id -> name) are to be assigned once a user is created. Raises IntegrityError on a second press, and
-    while another create of the same name is undecided; `chain_check.Broken` while the audit trail is not whole.
+    `licences` (SKU id -> name) are to be assigned once a user is created, whose name was absent at `seen_absent_at`.
+    Raises IntegrityError on a second press, and while another create of the same name is undecided;
+    `chain_check.Broken` while the audit trail is not whole; `NotOurs` as `only_while` says.
     """
     chain_check.must_hold()
     operation = Operation(
@@ -107,9 +134,11 @@ def begin(
         sets_password=password is not None,
         sealed_password=vault.seal("operation", str(op_id), password.reveal()) if password else None,
         open_name=fields["user_principal_name"].lower() if kind == Operation.Kind.CREATE else "",
+        seen_absent_at=seen_absent_at,
         sent_at=clock.now(),
     )
     with transaction.atomic():
+        _must_be_ours()
         operation.save(force_insert=True)
         queued.store(operation, licences or {})
         audit.intend(subject(operation), by=by, attempt=operation.attempt)
@@ -154,6 +183,7 @@ def again(operation: Operation, *, by: Operator, grant: TokenCache) -> bool:
     chain_check.must_hold()
     attempt = uuid.uuid4()
     with transaction.atomic():
+        _must_be_ours()
         won = operation.write(
             state=State.CHECKED,
             attempt=attempt,
@@ -168,12 +198,22 @@ def again(operation: Operation, *, by: Operator, grant: TokenCache) -> bool:
     return won
 
 
-def decide(operation: Operation, *, by: Operator, state: str, detail: str = "", **values: Any) -> bool:
-    """Write down what a look-up found out about an unknown operation. False: somebody was faster."""
+def decide(
+    operation: Operation,
+    *,
+    by: Operator,
+    state: str,
+    detail: str = "",
+    checked_at: datetime | None = None,
+    **values: Any,
+) -> bool:
+    """Write down what a look-up, made at `checked_at` or now, found out about an unknown operation. False: somebody
+    was faster.
+    """
     about = subject(operation)
     with transaction.atomic():
         decided = {} if state == State.UNKNOWN else {"decided_at": clock.now()}
-        won = operation.write(state=state, detail=detail, checked_at=clock.now(), **decided, **values)
+        won = operation.write(state=state, detail=detail, checked_at=checked_at or clock.now(), **decided, **values)
         if won:
             queued.lead_on(operation)
             looked_up = audit.Subject(**{**vars(about), "action": f"check {about.action}"})
@@ -230,11 +270,18 @@ def sealed_password_of(operation: Operation) -> Secret:
 
 
 def sent_within_a_minute(by: Operator) -> int:
-    """How many writes this person has begun by hand within the last minute: not the rows of a run, nor what waits."""
+    """How many writes this person has sent by hand within the last minute: not the rows of a run, nor what waits.
+
+    Of one that went again all sends count, whenever they were: who sends one again and again waits longer.
+    """
+    since = clock.now() - timedelta(minutes=1)
     in_a_run = OnboardingRow.objects.filter(op_id=OuterRef("op_id"))
     by_a_run = TokenCache.objects.exclude(job=None).values("pk")  # the licences of those whom it creates
-    lately = Operation.objects.filter(~Exists(in_a_run), by=by, created_at__gt=clock.now() - timedelta(minutes=1))
-    return lately.exclude(state=State.QUEUED).exclude(session__in=by_a_run).count()
+    by_hand = TokenCache.objects.filter(operator=by, job=None).values("pk")  # a row of a run that was sent again
+    lately = Operation.objects.filter(Q(created_at__gt=since) | Q(sent_at__gt=since), by=by)
+    lately = lately.filter(~Exists(in_a_run) | Q(session__in=by_hand))
+    sends = lately.exclude(state=State.QUEUED).exclude(session__in=by_a_run).aggregate(sends=Sum("tries"))
+    return sends["sends"] or 0
 
 
 def undecided_create(customer: Customer, user_name: str, *, but: uuid.UUID) -> Operation | None:

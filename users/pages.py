@@ -1,6 +1,7 @@
 """What the views of users share: the head of a customer, refusals with reasons, forms that come back, outcomes."""
 
 import uuid
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,19 +12,20 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from customers import favourites
-from customers.access import Access, Action, Facts, access_to, judge
+from customers.access import Access, Action, ActionDenied, Facts, access_to, judge
 from customers.explain import Banner, banner, how_to_get, request_for_lead, why_not, why_not_in_the_portal
 from customers.find import access_customer
 from customers.merge import see_domains
 from customers.models import Customer, Source
-from partnerportal import audit, clock, grants, problems, sessions
+from partnerportal import audit, chain_check, clock, grants, problems, sessions
 from partnerportal.http import OperatorRequest, render_page, wants_part, with_query
 from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, may
-from partnerportal.upstream.errors import Forbidden, NotFound, UpstreamError
+from partnerportal.upstream.errors import Forbidden, NotFound, SignInAgain, UpstreamError
 from partnerportal.upstream.partner_center import CustomerUser
 
 from . import (
+    actions,
     first_licences,
     forms,
     kinds,
@@ -232,6 +234,7 @@ def outcome(
         "form_url": form_of(operation),
         "trouble": trouble,
         "by_look_up": operation.checked_at is not None,
+        "absent_words": _absent_words(operation),
         **(asks or {}),
     }
     if operation.state == State.DONE:
@@ -241,11 +244,25 @@ def outcome(
         context["first_licences"] = first_licences.told(operation, unsent)
         return render_page(request, "users/done.html", "form_area", context, status=status)
     if operation.state == State.QUEUED:
-        return render_page(request, "users/waiting.html", "form_area", context)
+        return _in_place(request, render_page(request, "users/waiting.html", "form_area", context, status=status))
     if operation.undecided:
         context["first_licences"] = first_licences.told(operation)
-        return render_page(request, "users/unknown.html", "form_area", context)
+        return _in_place(request, render_page(request, "users/unknown.html", "form_area", context, status=status))
     return render_page(request, "users/not_done.html", "form_area", {**context, "refusal": refusals.explain(operation)})
+
+
+def _in_place(request: OperatorRequest, response: HttpResponse) -> HttpResponse:
+    """Where the form stood, whatever its status: htmx would put 403, 409 or 429 into the notice of the page."""
+    if wants_part(request) and response.status_code not in (200, 422):
+        response["HX-Retarget"], response["HX-Reswap"] = "#form-area", "outerHTML"
+    return response
+
+
+def _absent_words(operation: Operation) -> str:
+    """That nobody had the name of a new user before it was sent; "" when that was not seen."""
+    if operation.seen_absent_at is None:
+        return ""
+    return f"Nobody had this user name at {timezone.localtime(operation.seen_absent_at):%H:%M}. "
 
 
 def another(request: OperatorRequest, operation: Operation, unsent: str = "") -> HttpResponse:
@@ -288,6 +305,9 @@ def form_again(
     """
     suggestions: list[str] = []
     sign_in_url = ""
+    access = access_now(request, customer)
+    if isinstance(form, new_forms.NewUserForm) and not access[Action.CREATE].tried:
+        form = form.bare()
     if operation:
         refusal = refusals.explain(operation)
         form.add_error(refusal.field if refusal.field in form.fields else None, refusal.sentence)
@@ -303,7 +323,7 @@ def form_again(
     is_proposed = isinstance(form, forms.UserForm) and not form.data.get("user_name") and bool(form.proposal)
     form = _ready_again(form, was_answered=operation is not None)
     context = {
-        **shell(request, customer, access_now(request, customer)),
+        **shell(request, customer, access),
         **(new_forms.around(customer, form) if isinstance(form, forms.UserForm) else {"form": form}),
         "operation": operation,
         "suggestions": suggestions,
@@ -312,10 +332,38 @@ def form_again(
         **more,
     }
     status = status or (problems.status_of(trouble) if trouble else 403 if denied else 422)
-    response = render_page(request, template, "form_area", context, status=status)
-    if wants_part(request) and status != 422:
-        response["HX-Retarget"], response["HX-Reswap"] = "#form-area", "outerHTML"
-    return response
+    return _in_place(request, render_page(request, template, "form_area", context, status=status))
+
+
+NOT_SENT = (
+    ActionDenied,
+    actions.UserGone,
+    actions.TooFast,
+    operations.StrangeOperation,
+    chain_check.Broken,
+    UpstreamError,
+)
+"""What ends any write of a form before anything of it was sent."""
+
+
+def not_sent(
+    request: OperatorRequest, customer: Customer, error: Exception, again: Callable[..., HttpResponse]
+) -> HttpResponse:
+    """What is shown after one of `NOT_SENT`; `again` is the form, with what was typed. Raises `SignInAgain` on."""
+    match error:
+        case ActionDenied():
+            return again(denied=error.reason)
+        case actions.UserGone():
+            return gone(request, customer)
+        case actions.TooFast():
+            return again(denied=actions.TOO_FAST, status=429)
+        case operations.StrangeOperation():
+            return strange(request, customer)
+        case chain_check.Broken():
+            return again(denied=str(error), status=503)
+        case UpstreamError() if not isinstance(error, SignInAgain):
+            return again(trouble=error)
+    raise error
 
 
 FORMS = {

@@ -72,15 +72,9 @@ def _whose(request: OperatorRequest, customer: Customer, person: CustomerUser) -
     return {"form": form, "powers": powers, **proof(request, bool(powers))}
 
 
-def proof(request: OperatorRequest, needed: bool) -> dict[str, object]:
-    """The way to sign in anew, where that is needed: Microsoft is told to ask whatever it remembers.
-
-    With it what became of a sign-in that proved nothing, so that nobody goes round in circles.
-    """
-    if not needed or sessions.proved_lately(request):
-        return {}
-    sessions.remember_challenge(request, claims="")
-    return {"proof_url": problems.sign_in_url(request.path), "unproved": sessions.why_unproved(request)}
+def proof(request: OperatorRequest, needed: bool) -> dict[str, str]:
+    """The way to sign in anew, where that is needed."""
+    return problems.way_to_prove(request) if needed else {}
 
 
 def asked_for(powerful: actions.Administrator) -> str:

@@ -130,7 +130,10 @@ def load(customer: Customer, query: TableQuery, *, by: Operator, grant: TokenCac
     merge.see_domains(customer, _domains(page.users))
     found = Table(access, place, page, note=note)
     if not (was_kept or query.deleted):
-        tally.count(customer, found.users, asked_at=asked_at, are_all=place.page == 1 and page.next is None)
+        all_of_them = place.page == 1 and page.next is None
+        tally.count(customer, found.users, asked_at=asked_at, are_all=all_of_them)
+        if place.page == 1:
+            merge.see_users(customer, len(found.users), all_of_them=all_of_them, at=asked_at)
     return found
 
 

@@ -15,12 +15,12 @@ from partnerportal.models import Operator, TokenCache
 
 from . import index, links, open_intents
 from .models import (
-    DeletedNames,
     KeptPage,
     OnboardingCheck,
     OnboardingRow,
     OnboardingRun,
     Operation,
+    SeenNames,
     UserIndex,
     UserWalk,
     WaitingFile,
@@ -36,7 +36,7 @@ def purge_secrets() -> None:
     Operation.purge_secrets()
     links.expire()
     OnboardingRun.forget()
-    DeletedNames.objects.filter(walked_at__lte=clock.now() - DeletedNames.FOR).delete()
+    SeenNames.objects.filter(walked_at__lte=clock.now() - SeenNames.FOR).delete()
     KeptPage.objects.filter(asked_at__lte=clock.now() - KeptPage.FOR).delete()
     UserWalk.objects.filter(used_at__lt=clock.now() - UserWalk.IDLE - timedelta(minutes=1)).delete()
     WaitingFile.objects.filter(created_at__lte=clock.now() - WaitingFile.FOR).delete()

@@ -13,6 +13,11 @@ from .forms import FEDERATED, TextField, federated_domains, location_choices
 
 LONGEST = 60  # characters of a name
 NO_RULE = "No rule here"
+LICENCES_HINT = (
+    "Names or part numbers, with | between them, such as SPB. Chosen where the customer has them, some are left and "
+    "whoever creates the user may assign them."
+)
+_LONGEST = {"immutable_id": 128, "licences": 400}
 
 
 class TemplateForm(forms.Form):
@@ -49,8 +54,8 @@ class TemplateForm(forms.Form):
     def _value_field(self, name: str, label: str) -> forms.Field:
         label = f"{label}: value"
         if name in templates.MAY_BE_EMPTY:
-            longest = 128 if name == "immutable_id" else 64
-            return TextField(label=label, required=False, max_length=longest)
+            hint = LICENCES_HINT if name == "licences" else ""
+            return TextField(label=label, required=False, max_length=_LONGEST.get(name, 64), help_text=hint)
         return forms.ChoiceField(label=label, required=False, widget=Select, choices=self._choices(name))
 
     def _choices(self, name: str) -> list[Any]:
@@ -58,7 +63,7 @@ class TemplateForm(forms.Form):
             plain = [("", "Choose a country or region"), *countries.names().items()]
             return location_choices(self.customer) if self.customer else plain
         if name == "domain":
-            domains = list(self.customer.domains) if self.customer else []
+            domains = [*self.customer.domains, *sorted(self.customer.seen_domains)] if self.customer else []
             kept = str(self.initial.get("domain_value", ""))
             return [("", "Choose a domain"), *((each, each) for each in dict.fromkeys([*domains, kept]) if each)]
         if name == "display_name":

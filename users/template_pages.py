@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from customers.access import Action
 from customers.explain import why_not
+from customers.merge import see_domains
 from customers.models import Customer
 from partnerportal import audit, grants
 from partnerportal.http import OperatorRequest, go_to
@@ -17,7 +18,7 @@ from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, RoleMissing, may, require
 from partnerportal.upstream.errors import UpstreamError
 
-from . import pages, templates
+from . import names, pages, table, templates
 from .models import UserTemplate
 from .template_forms import TemplateForm, initial_of
 
@@ -27,6 +28,8 @@ from .template_forms import TemplateForm, initial_of
 def customer_templates(request: OperatorRequest, key: str) -> HttpResponse:
     """The templates of one customer, and those of all that hold here too."""
     customer = pages.tenant_of(key)
+    if refused := _not_for_them(request, customer):
+        return refused
     context = {"rows": _rows(customer), "for_all": _rows(None), "may_change": True, "customer": customer}
     return render(request, "users/templates.html", context)
 
@@ -43,7 +46,10 @@ def all_templates(request: OperatorRequest) -> HttpResponse:
 @require(Permission.WRITE_USERS)
 def customer_template(request: OperatorRequest, key: str, which: str) -> HttpResponse:
     """One template of a customer: its defaults, a new one, or one by its number."""
-    return _template(request, pages.tenant_of(key), which)
+    customer = pages.tenant_of(key)
+    if request.method == "GET" and (refused := _not_for_them(request, customer)):
+        return refused
+    return _template(request, customer, which)
 
 
 @require_http_methods(["GET", "POST"])
@@ -53,6 +59,12 @@ def all_template(request: OperatorRequest, which: str) -> HttpResponse:
     if request.method == "POST" and not may(request.user, Permission.SET_DEFAULTS):
         raise RoleMissing(Permission.SET_DEFAULTS)
     return _template(request, None, which)
+
+
+def _not_for_them(request: OperatorRequest, customer: Customer) -> HttpResponse | None:
+    """The page that says why, for whoever may not create users there: the form that is filled is not shown to them."""
+    access = pages.access_now(request, customer)
+    return None if access[Action.CREATE].tried else pages.no_access(request, customer, access, Action.CREATE)
 
 
 def _rows(customer: Customer | None) -> list[dict[str, Any]]:
@@ -88,15 +100,17 @@ def _found(customer: Customer | None, which: str) -> UserTemplate:
 
 
 def _template(request: OperatorRequest, customer: Customer | None, which: str) -> HttpResponse:
-    row, named = _found(customer, which), which != "defaults"
+    named = which != "defaults"
+    if request.method == "POST" and customer and (why := _why_not(request, customer)):
+        form = TemplateForm(request.POST, customer=customer, named=named)  # what they typed, and nothing of ours
+        form.add_error(None, why)
+        return _page(request, UserTemplate(customer=customer), form, status=403)
+    row = _found(customer, which)
     if request.method == "GET":
         rules = _suggested(request, customer) if which == "new" and customer else row.rules
         form = TemplateForm(customer=customer, named=named, initial=initial_of(row.name, rules, row.version))
         return _page(request, row, form)
     form = TemplateForm(request.POST, customer=customer, named=named, initial=initial_of(row.name, row.rules, 0))
-    if customer and (why := _why_not(request, customer)):
-        form.add_error(None, why)
-        return _page(request, row, form, status=403)
     try:
         match request.POST.get("step"):
             case "remove" if row.pk:
@@ -147,9 +161,18 @@ def _suggested(request: OperatorRequest, customer: Customer) -> templates.Rules:
     """?from=<user id>: what that user suggests for a template. Nothing, when they cannot be read."""
     try:
         user_id = str(uuid.UUID(request.GET.get("from", "")))
-        return templates.from_user(grants.partner_center(request.grant).user(customer.tenant_id or "", user_id))
-    except (ValueError, UpstreamError):
+    except ValueError:
         return {}
+    partner_center, tenant_id = grants.partner_center(request.grant), customer.tenant_id or ""
+    user, licences = table.side_by_side(
+        lambda: partner_center.user(tenant_id, user_id), lambda: partner_center.licences(tenant_id, user_id)
+    )
+    if isinstance(user, UpstreamError):
+        return {}
+    domain = names.parted(user.user_principal_name)[1]
+    see_domains(customer, {domain: "federated"} if user.domain_type == "federated" else {domain: ""})
+    held = [] if isinstance(licences, UpstreamError) else [licence.name for licence in licences]
+    return templates.from_user(user, held)
 
 
 def _page(

@@ -4,7 +4,7 @@ Three layers, the nearer the stronger: the defaults of all customers, those of o
 What a farther layer has locked no nearer one opens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +40,7 @@ FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "password_mode": ("Password", _CHOICE),
     "force_change": ("They must change it", _CHOICE),
     "immutable_id": ("Immutable ID", _TEXT),
+    "licences": ("Licences", _TEXT),  # by name or part number, as in a file of new users
 }
 MAY_BE_EMPTY = frozenset(name for name, (_, modes) in FIELDS.items() if modes is _TEXT)
 ON, OFF = "on", "false"  # of a tick-box, as Django reads them
@@ -124,14 +125,17 @@ def _over(farther: Rule | None, nearer: Rule) -> Rule:
 
 
 def initial_of(rules: Mapping[str, Rule]) -> dict[str, Any]:
-    """What the rules fill in. Patterns are none of it: they make a value once there are names."""
-    filled = {name: rule.value for name, rule in rules.items() if name not in ("display_name", "user_name")}
+    """What the rules fill in. Patterns are none of it: they make a value once there are names; nor are
+    licences, which depend on what the customer has.
+    """
+    made = ("display_name", "user_name", "licences")
+    filled = {name: rule.value for name, rule in rules.items() if name not in made}
     filled = {name: value for name, value in filled.items() if value}
     return filled | ({"force_change": filled["force_change"] == ON} if "force_change" in filled else {})
 
 
-def from_user(user: CustomerUser) -> dict[str, dict[str, str]]:
-    """The rules that a user suggests: where they are, their domain, and the patterns that their names follow."""
+def from_user(user: CustomerUser, licences: Iterable[str] = ()) -> dict[str, dict[str, str]]:
+    """The rules that a user suggests: where they are, their domain, licences, and the patterns of their names."""
     local, domain = names.parted(user.user_principal_name)
     made = (user.first_name, user.last_name)
     display = next((each for each in names.DISPLAY if names.display(*made, each) == user.display_name), "")
@@ -141,6 +145,7 @@ def from_user(user: CustomerUser) -> dict[str, dict[str, str]]:
         "user_name": pattern,
         "domain": domain,
         "usage_location": user.usage_location,
+        "licences": " | ".join(sorted(licences)),
     }
     return {name: {"mode": DEFAULT, "value": value} for name, value in found.items() if value}
 

@@ -15,7 +15,7 @@ from customers.access import Access, Action, ActionDenied, access_to
 from customers.find import access_customer
 from customers.merge import learn
 from customers.models import Customer, Source
-from partnerportal import chain_check, clock, grants
+from partnerportal import clock, grants
 from partnerportal.http import OperatorRequest, go_to, render_page, wants_part
 from partnerportal.permissions import Permission, may, require
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, UpstreamError
@@ -188,21 +188,12 @@ def _create(request: OperatorRequest, customer: Customer) -> HttpResponse:
             despite_deleted=form.cleaned_data["despite_deleted"],
             licences=form.wanted_licences,
         )
-    except ActionDenied as denied:
-        return again(denied=denied.reason)
     except actions.WasDeleted as namesake:
         return pages.was_deleted(request, customer, form, namesake.user)
-    except operations.StrangeOperation:
-        return pages.strange(request, customer)
     except operations.StillOpen as open_one:
         return pages.still_open(request, customer, form, open_one.operation)
-    except (actions.TooFast, chain_check.Broken) as stopped:
-        is_fast = isinstance(stopped, actions.TooFast)
-        return again(denied=actions.TOO_FAST if is_fast else str(stopped), status=429 if is_fast else 503)
-    except SignInAgain:
-        raise
-    except UpstreamError as error:  # nothing was sent yet
-        return again(trouble=error)
+    except pages.NOT_SENT as error:
+        return pages.not_sent(request, customer, error, again)
     if operation.state in {State.REFUSED, State.CONFLICT, State.DENIED}:
         return again(operation=operation)
     unsent = first_licences.follow(operation, by=request.user, grant=request.grant)
@@ -215,7 +206,7 @@ def _create(request: OperatorRequest, customer: Customer) -> HttpResponse:
 @require(Permission.WRITE_USERS)
 def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpResponse:
     """What became of an operation of one's own. A POST does something about it: check again, send again, give it up,
-    hand its password over by a link, revoke one, or be done with the password.
+    say whose the user is that was found, hand its password over by a link, revoke one, or be done with the password.
     """
     customer = pages.tenant_of(key)
     mine = Operation.objects.filter(op_id=op_id, by=request.user, customer=customer)
@@ -226,6 +217,7 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
         return pages.outcome(request, operations.settled(found))
     trouble = unsent = ""
     asks: dict[str, Any] = {}
+    status = 200
     try:
         match request.POST.get("step"):
             case "done":
@@ -234,11 +226,13 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
             case "check":
                 actions.check_again(found, by=request.user, grant=request.grant)
             case "send":
-                trouble, asks = _send_again(request, found)
+                trouble, asks, status = _send_again(request, found)
             case str(step) if step in handover.STEPS:
                 return handover.STEPS[step](request, found)
             case "stop":
                 actions.give_up(found, by=request.user)
+            case "ours" | "theirs" as whose:
+                actions.say_whose(found, ours=whose == "ours", by=request.user)
             case _:
                 raise Http404("no such step")
         unsent = first_licences.follow(found, by=request.user, grant=request.grant)
@@ -247,24 +241,25 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
     except UpstreamError as error:
         trouble = f"We could not find out. {error}"
     found.refresh_from_db()
-    return pages.outcome(request, found, trouble, unsent=unsent, asks=asks)
+    return pages.outcome(request, found, trouble, unsent=unsent, asks=asks, status=status)
 
 
-def _send_again(request: OperatorRequest, found: Operation) -> tuple[str, dict[str, Any]]:
-    """Send an operation once more. What stood in the way as a sentence, and what it asks of the operator."""
+def _send_again(request: OperatorRequest, found: Operation) -> tuple[str, dict[str, Any], int]:
+    """Send an operation once more. What stood in the way as a sentence, what it asks of the operator, the status."""
     proved = resetting.is_proved(request, found.user_name)
     asks: dict[str, Any] = {}
+    status = 200
     try:
         actions.send_again(found, proved=proved, by=request.user, grant=request.grant)
-        return "", asks
+        return "", asks, status
     except ActionDenied as denied:
         why = denied.reason
     except actions.TooFast:
-        why = actions.TOO_FAST
+        why, status = actions.TOO_FAST, 429
     except actions.UserGone:
         why = "The user is not in this customer any more."
     except actions.Administrator as powerful:
         why = resetting.asked_for(powerful)
         asks = {"powers": powerful.roles, **resetting.proof(request, needed=True)}
     again = "" if found.is_due else " again"
-    return f"It was not sent{again}. {why}", asks
+    return f"It was not sent{again}. {why}", asks, status

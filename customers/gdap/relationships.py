@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection, models
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 
 from partnerportal import clock
 from partnerportal.upstream.graph import Assignment, Relationship
@@ -382,3 +382,16 @@ def tell(found: Iterable[Relationship], now: datetime) -> Telling:
         ends = [min(one.ends_at, now) for one in found if one.ends_at]
         return Telling(GdapState.ENDED, max(ends) if ends else None)
     return Telling(GdapState.NONE)
+
+
+def lasting_longest(now: datetime) -> dict[str, Subquery]:
+    """For a query of customers: `relationship_name` and `relationship_roles` (template ids) of the relationship that
+    their GDAP end is of. Null where none is live.
+    """
+    live = Q(status="active", ends_at=None) | Q(status__in=("active", "expiring"), ends_at__gt=now)
+    found = GdapRelationship.objects.filter(live, tenant_id=OuterRef("tenant_id"), gone_at=None)
+    best = found.order_by("-extends", F("ends_at").desc(nulls_first=True), "id")
+    return {
+        "relationship_name": Subquery(best.values("display_name")[:1]),
+        "relationship_roles": Subquery(best.values("roles")[:1]),
+    }

@@ -1,5 +1,6 @@
 """One tenant that the partner manages, as the sources together tell it, and what people have written on it."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -144,6 +145,10 @@ class Customer(models.Model):
     profile_read_at = models.DateTimeField(null=True)
     custom_domains = models.JSONField(default=list)
     seen_domains = models.JSONField(default=dict)  # domain -> "federated" or "", from users seen and refusals
+    # What somebody saw who opened its users last; null before. For the list's column "Users".
+    users_seen = models.PositiveIntegerField(null=True)
+    users_seen_all = models.BooleanField(null=True)  # False: that was the first page, and there are more
+    users_seen_at = models.DateTimeField(null=True)
 
     objects = CustomerQuerySet.as_manager()
 
@@ -171,6 +176,12 @@ class Customer(models.Model):
         """What stands before the day of `missing_since`."""
         labels = dict(SourceName.choices)
         return f"Not in {labels[self.missing_from]} since" if self.missing_from in labels else "Not seen since"
+
+    def synced(self, read_at: Mapping[str, datetime | None]) -> datetime | None:
+        """How old this row is at most: the older of the last complete reads of its sources."""
+        told_by = [name for name in SourceName if getattr(self, f"in_{name.value}")]
+        times = [read_at.get(name) for name in told_by]
+        return min((time for time in times if time), default=None) if all(times) else None
 
     @property
     def avepoint_name(self) -> str:

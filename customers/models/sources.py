@@ -81,12 +81,12 @@ class Source(models.Model):
 
     @property
     def stale(self) -> bool:
-        return self.age is None or self.age > self.STALE_AFTER
+        return (age := self.age) is None or age > self.STALE_AFTER
 
     @property
     def very_old(self) -> bool:
         """Old enough to be said on the page even if nothing went wrong."""
-        return self.age is not None and self.age > self.VERY_OLD_AFTER
+        return (age := self.age) is not None and age > self.VERY_OLD_AFTER
 
     @classmethod
     def named(cls, name: str) -> Self:

@@ -67,7 +67,7 @@ def _of_customers(figures: Figures) -> list[Need]:
             "warn",
             "alert",
             figures.matches,
-            f"{_customers(figures.matches)} may be the same company in both sources.",
+            f"{'Pair' if figures.matches == 1 else 'Pairs'} of customers may be the same company in both sources.",
             "Compare",
             address("matches"),
         ),

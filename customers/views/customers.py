@@ -15,12 +15,12 @@ from customers.find import access_customer
 from customers.listing import COLUMNS, SOURCES, VIEWS, ListQuery, columns_of, join, split
 from customers.models import SOON, Customer, Source, SourceName, SyncRun
 from customers.snapshot import Head
+from customers.templatetags.customer_rows import Look
 from partnerportal import clock
 from partnerportal.http import OperatorRequest, go_to, render_page, wants_part
 from partnerportal.nav import freshness_of
 from partnerportal.permissions import Permission, may, require
 from partnerportal.preferences import SIZES, Preferences
-from partnerportal.templatetags.portal import icon, icon_href
 from partnerportal.upstream import avepoint
 
 
@@ -71,17 +71,19 @@ def _list_context(
         "columns_url": query.address("customers-columns", page=query.page),
         "sizes": SIZES,
         "size_url": reverse("customers-size"),
-        "now": now,
-        "soon": now.replace(hour=0, minute=0, second=0, microsecond=0) + SOON + timedelta(days=1),
-        "dots": icon("dots"),  # the same in every row
-        "loop_icon": icon_href("refresh"),
+        "keys": columns,
+        "look": Look(
+            now=now,
+            soon=now.replace(hour=0, minute=0, second=0, microsecond=0) + SOON + timedelta(days=1),
+            not_loaded=tuple(source.label for source in sources if not source.last_good_at),
+            avepoint_loaded=any(source.last_good_at for source in sources if source.name == SourceName.AVEPOINT),
+            read_at=head.read_at,
+        ),
         "cannot_tell": not standing.known(by) and "access" in columns,
         "sources": sources,
         "freshness": freshness_of(head.sources),
         "gdap_ends_soon": head.facts.gdap_ends_soon,
         "not_configured": [name.label for name in SourceName if not _is_configured(name)],
-        "not_loaded": [source.label for source in sources if not source.last_good_at],
-        "avepoint_loaded": any(source.last_good_at for source in sources if source.name == SourceName.AVEPOINT),
         "troubles": [source for source in sources if source.problem or source.very_old],
         "fine": [source.label for source in sources if not source.problem],
         "run": None if head.rows_seen is None else {"rows_seen": head.rows_seen},
@@ -138,7 +140,9 @@ def _filter(key: str, label: str, nothing: str, words: dict[str, str], query: Li
         "chosen": (join(chosen), named) if chosen and (len(chosen) > 1 or chosen[0] not in words) else None,
         "choices": [(join((value,)), name, chosen == (value,)) for value, name in words.items()],
         # With something chosen, each other value can come beside it.
-        "more": [(join((*chosen, value)), f"{named}, {name}") for value, name in words.items() if value not in chosen]
+        "more": [
+            (join((*chosen, value)), f"{named}, {name}", False) for value, name in words.items() if value not in chosen
+        ]
         if chosen and len(chosen) + 1 < len(words)
         else [],
     }

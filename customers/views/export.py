@@ -1,7 +1,7 @@
 """The customer list as a CSV file: the same rows as on the screen, all of them."""
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 
 from django.http import HttpResponse, HttpResponseBase
 from django.views.decorators.http import require_GET
@@ -33,6 +33,10 @@ HEADERS = {
     "owner": ("Owner e-mail",),
     "codes": ("Internal codes",),
     "tags": ("Tags",),
+    "relationship": ("Relationship name",),
+    "roles": ("GDAP roles",),
+    "users": ("Users", "Users complete", "Users seen"),
+    "synced": ("Synced",),
 }
 
 
@@ -45,7 +49,8 @@ def export(request: OperatorRequest) -> HttpResponseBase:
     liked = Preferences.of(request.user)
     query = ListQuery.read(request.GET.dict(), liked)
     wanted = tuple(COLUMNS) if request.GET.get("cols") == "all" else columns_of(split(query.cols) or liked.columns)
-    total = paging.count(query, request.user, snapshot.head(query.sort, 0))
+    head = snapshot.head(query.sort, 0)
+    total = paging.count(query, request.user, head)
     asked = query.params(cols="", size=query.usual_size).urlencode()
     audit.note(
         audit.Subject(action=ACTION, target_name=f"{total:,} customers", fields={"filter": ("", asked)}),
@@ -54,7 +59,7 @@ def export(request: OperatorRequest) -> HttpResponseBase:
     )
     rows = paging.every(query, request.user, wanted)
     header = [words for key in wanted for words in HEADERS[key]]
-    return csv_out.download("customers", header, _rows(rows, wanted))
+    return csv_out.download("customers", header, _rows(rows, wanted, head.read_at))
 
 
 def too_many(request: OperatorRequest) -> HttpResponse | None:
@@ -77,13 +82,25 @@ def too_many(request: OperatorRequest) -> HttpResponse | None:
     )
 
 
-def _rows(rows: CustomerQuerySet, wanted: tuple[str, ...]) -> Iterator[list[object]]:
+def _rows(
+    rows: CustomerQuerySet, wanted: tuple[str, ...], read_at: Mapping[str, datetime | None]
+) -> Iterator[list[object]]:
     for row in rows.iterator(chunk_size=CHUNK):
-        yield [value for key in wanted for value in _values(row, key)]
+        yield [value for key in wanted for value in _values(row, key, read_at)]
 
 
-def _values(row: Customer, key: str) -> tuple[object, ...]:
+def _values(row: Customer, key: str, read_at: Mapping[str, datetime | None]) -> tuple[object, ...]:
     match key:
+        case "relationship":
+            return (row.relationship_name or "",)  # type: ignore[attr-defined]
+        case "roles":
+            return (", ".join(standing.role_names(row)),)
+        case "users":
+            if not standing.shows_users(row):
+                return ("", "", "")
+            return (row.users_seen, "yes" if row.users_seen_all else "no", row.users_seen_at)
+        case "synced":
+            return (row.synced(read_at),)
         case "source":
             missing = f"{row.missing_words} {row.missing_since:%Y-%m-%d}" if row.missing_since else ""
             return (missing or row.source_words,)

@@ -3,16 +3,19 @@
 import base64
 import hashlib
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.core.paginator import Page
 from django.forms import BoundField, CheckboxInput, RadioSelect, Select
 from django.http import QueryDict
+from django.template import loader
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import conditional_escape, format_html, format_html_join
@@ -74,6 +77,19 @@ def integrity(path: str) -> str:
 def _digest(found: str, _changed: int) -> str:  # `_changed` only makes the cache notice an edited file
     digest = hashlib.sha384(Path(found).read_bytes()).digest()
     return f"sha384-{base64.b64encode(digest).decode()}"
+
+
+@register.simple_tag
+def once(name: str) -> SafeString:
+    """A partial that says the same to everybody on every page, so that a process writes it once."""
+    return _written(name) if settings.DEBUG else _kept(name)
+
+
+def _written(name: str) -> SafeString:
+    return loader.render_to_string(name)  # without a context: nothing of a person or a page can stay in it
+
+
+_kept = lru_cache(maxsize=16)(_written)
 
 
 # --- Times --------------------------------------------------------------------------------------------------
@@ -298,6 +314,55 @@ def control(field: BoundField, label: str = "", css: str = "", described_by: str
     if field.errors:
         attrs["aria-invalid"] = "true"
     return SafeString(field.as_widget(attrs=attrs))  # nosec B703 -- Django's widgets escape what they show
+
+
+@register.filter
+def options(choices: Iterable[tuple[object, object, bool]]) -> SafeString:
+    """The options of a select, from (value, words, whether it is chosen)."""
+    marked = ((value, _SELECTED if chosen else "", words) for value, words, chosen in choices)
+    return format_html_join("", '<option value="{}"{}>{}</option>', marked)
+
+
+_SELECTED = SafeString(" selected")
+
+
+@register.filter
+def number_options(choices: Iterable[int], size: int) -> SafeString:
+    """The same of numbers, of which one is the current one."""
+    return options((choice, choice, choice == size) for choice in choices)
+
+
+@register.simple_tag
+def sort_header(
+    name: str,
+    label: str,
+    url: str = "",
+    direction: str = "",
+    css: str = "",
+    as_of: datetime | None = None,
+) -> SafeString:
+    """A column header. `name`: short and stable, for the id. `url`: the list sorted by it; "" when it cannot be.
+
+    `direction`: "ascending", "descending" or "" when another column sorts. `css`: classes of the cell, as "p4" or "r".
+    `as_of`: set when the column's source is stale. htmx replaces `#table`.
+    """
+    shown: str = label
+    if url:
+        arrow = _ARROWS.get(direction)
+        shown = format_html(
+            '<a id="sort-{}" href="{}" hx-get="{}" hx-target="#table" hx-swap="outerHTML" hx-push-url="true">{}{}</a>',
+            name, url, url, label, format_html(" {}", icon(arrow)) if arrow else "",
+        )  # fmt: skip
+    return format_html(
+        '<th role="columnheader" scope="col"{}{}>{}{}</th>',
+        format_html(' class="{}"', css) if css else "",
+        format_html(' aria-sort="{}"', direction) if direction else "",
+        shown,
+        format_html('<span class="asof">{}as of {}</span>', icon("clock"), when(as_of)) if as_of else "",
+    )
+
+
+_ARROWS = {"ascending": "asc", "descending": "desc"}
 
 
 @register.simple_tag

@@ -213,14 +213,16 @@ class TokenClient:
         """An access token without asking the operator. SignInAgain carries the AADSTS code, the suberror in `data`
         and the claims challenge; Refused with `our_fault` is about our registration.
         """
-        accounts = [account for account in self._ask(lambda app: app.get_accounts()) if self._is_ours(account)]
-        if len(accounts) != 1:
-            raise SignInAgain(source=SOURCE, code="no_account", sent=False)
-        result = self._ask(
-            lambda app: app.acquire_token_silent_with_error(
+
+        def question(app: Any) -> Any:
+            accounts = [account for account in app.get_accounts() if self._is_ours(account)]
+            if len(accounts) != 1:
+                raise SignInAgain(source=SOURCE, code="no_account", sent=False)
+            return app.acquire_token_silent_with_error(
                 list(scopes), accounts[0], force_refresh=force_refresh, claims_challenge=claims or None
             )
-        )
+
+        result = self._ask(question)
         if result is None:
             raise SignInAgain(source=SOURCE, code="no_token", sent=False)
         told = result.get("id_token_claims")

@@ -376,6 +376,16 @@ def not_known(stage: Stage) -> Page:
 
 
 @state
+def found_and_perhaps_somebody_elses(stage: Stage) -> Page:
+    """The names could not be looked through before it was sent, and then a user with these values is there."""
+    page = not_known(stage)
+    stage.sandbox.no_faults()
+    page.get_by_role("button", name="Check again").click()
+    expect(page.get_by_role("button", name="It is the one I created")).to_be_visible()
+    return page
+
+
+@state
 def denied_at_submit(stage: Stage) -> Page:
     stage.watch.expects(403)
     page = stage.open_page("writer", users_of("contoso", "new/"))
@@ -921,8 +931,9 @@ def users_found(stage: Stage) -> Page:
     while page.get_by_text("The users are being read").count():  # by the worker, when there is one
         page.wait_for_timeout(250)
         page.goto(search_of("contoso"))
-    page.get_by_label("Name, user name or object ID").fill("adele")
+    page.get_by_label("Name, user name or object ID").fill("del")
     expect(page.get_by_role("link", name="Adele Vance")).to_be_visible()
+    expect(page.get_by_role("link", name="Restore Gona Deleted")).to_be_visible()
     return page
 
 

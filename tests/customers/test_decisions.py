@@ -3,23 +3,28 @@
 import random
 import threading
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.db import connections
 
-from customers import decisions, labels, snapshot
+from customers import decisions, labels, merge, places, snapshot
 from customers.find import access_customer
 from customers.models import (
     Customer,
     Favourite,
     Label,
+    ListAnchor,
     MatchDecision,
     MatchSuggestion,
     Reason,
+    Snapshot,
     SourceRow,
     Visit,
 )
+from partnerportal import clock
 from partnerportal.models import AuditEvent
+from partnerportal.upstream.partner_center import CustomerProfile
 from tests.customers.rows import NOON, ap, pc, sources, suggestions, tenant, walk
 from users.models import Operation
 
@@ -40,6 +45,11 @@ def pair():
         [pc(ONE, "Contoso Ltd", "contoso.example"), pc(TWO, "Known")],
         [ap("Own-1", "CNT", owner="it@contoso.example", country="Germany"), ap(TWO, "Known")],
     )
+
+
+def kept():
+    """The facts as they are stored; pages count for themselves where no source was ever read."""
+    return snapshot.Facts.of(Snapshot.objects.get().facts)
 
 
 def acts():
@@ -279,11 +289,90 @@ def test_a_domain_with_two_rows_is_for_a_person_to_look_at_and_holds_nothing_els
 @pytest.mark.usefixtures("many")
 def test_the_facts_of_the_list_are_counted_after_the_decision(by):
     decisions.confirm(decisions.fingerprint(decisions.confirmable()), uuid.uuid4(), by=by)
-    assert snapshot.head("name", 0).facts == snapshot.count()
+    assert kept() == snapshot.count()
     decisions.decide(tenant(4), "a4", LINKED, by=by)
-    assert snapshot.head("name", 0).facts == snapshot.count()
+    assert kept() == snapshot.count()
     decisions.undo(MatchDecision.objects.all(), by=by)
-    assert snapshot.head("name", 0).facts == snapshot.count()
+    assert kept() == snapshot.count()
+
+
+# --- Counts and places by the difference ------------------------------------------------------------------------
+
+
+def known_rows():
+    """Where the known rows say that they stand, and where they do."""
+    said, true = set(), set()
+    for sort in [*places.SORTS, *(f"-{key}" for key in places.SORTS)]:
+        in_order = list(Customer.objects.listed().in_order(sort).values_list("pk", flat=True))
+        for known in ListAnchor.objects.filter(sort=sort):
+            pk = known.values[-1]
+            said.add((sort, known.place, pk, repr(known.values)))
+            now = places.held([pk])[sort.removeprefix("-")].get(pk, [])
+            true.add((sort, in_order.index(pk), pk, repr([places._plain(value) for value in now])))
+    return said, true
+
+
+def crowd():
+    """Half of them may be a pair; some have no domain, no country or no end of GDAP."""
+    numbers = range(1, 31)
+    walk(
+        [pc(tenant(n), f"Firm {n % 7} {n}", f"f{n}.example" if n % 3 else "") for n in numbers],
+        [
+            *(ap(tenant(n), f"Firm {n}", country=["Germany", "France", ""][n % 3]) for n in range(1, 12)),
+            *(ap(f"a{n}", f"Firma {n}", owner=f"x@f{n}.example", country=["Italy", ""][n % 2]) for n in range(12, 31)),
+        ],
+    )
+    for customer in Customer.objects.all()[::4]:
+        customer.gdap_state, customer.gdap_ends_at = "live", clock.now() + timedelta(days=customer.pk % 50)
+        customer.save()
+    mine, theirs = Customer.objects.get(key=tenant(14)), Customer.objects.filter(name__in=["Firma 15", "Firma 16"])
+    MatchSuggestion.objects.bulk_create(  # so that one decision takes others out of the queue
+        MatchSuggestion(partner_center=mine, avepoint=other, reason=Reason.NAMES) for other in theirs
+    )
+    snapshot.changed()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_decided_counts_and_known_rows_are_what_counting_all_would_give(by, monkeypatch, seed):
+    monkeypatch.setattr(ListAnchor, "EVERY", 4)
+    crowd()
+    monkeypatch.setattr(places, "note", lambda *_: pytest.fail("numbers the whole list"))
+    dice = random.Random(seed)
+    acts = [LINKED, APART, "undo", "country"] * 4
+    dice.shuffle(acts)
+    for act in acts:
+        held = MatchDecision.objects.filter(undone_at=None)
+        if act == "country":
+            about = dice.choice(Customer.objects.listed().filter(in_partner_center=True))
+            merge.learn(about, CustomerProfile(about.tenant_id, "", "", dice.choice(["PT", "DE", "IT"])), clock.now())
+        elif act == "undo":
+            if held:
+                decisions.undo(MatchDecision.objects.filter(pk=dice.choice(held).pk), by=by)
+        elif waiting := list(MatchSuggestion.objects.select_related("partner_center", "avepoint")):
+            pair = dice.choice(waiting)
+            decisions.decide(pair.partner_center.tenant_id, pair.avepoint.avepoint_id, act, by=by)
+        assert kept() == snapshot.count(), act
+        said, true = known_rows()
+        assert said == true, act
+    assert len(said) > 60
+
+
+@pytest.mark.usefixtures("pair")
+def test_what_was_counted_yesterday_is_counted_anew(by, move_clock):
+    before = Snapshot.objects.get()
+    move_clock(86_400)
+    decisions.decide(ONE, "own-1", APART, by=by)
+    assert kept() == snapshot.count()
+    assert kept().day != before.facts["day"]
+    assert Snapshot.objects.get().generation > before.generation
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_refused_decision_leaves_counts_and_generation_alone(by):
+    before = Snapshot.objects.values().get()
+    with pytest.raises(decisions.Undecided):
+        decisions.decide(ONE, "nobody", LINKED, by=by)
+    assert Snapshot.objects.values().get() == before
 
 
 @pytest.mark.usefixtures("many")

@@ -8,14 +8,22 @@ from types import SimpleNamespace
 import pytest
 import time_machine
 from django.core.management import call_command
+from django.db.models import Value
+from django.db.models.functions import Concat
+from django.urls import reverse
+from django.utils.html import escape
 
-from customers import snapshot
+from customers import merge, snapshot
+from customers.listing import COLUMNS as LIST_COLUMNS
 from customers.listing import join, split
-from customers.models import Customer, GdapGrant, Label, MatchSuggestion
+from customers.models import Customer, GdapGrant, GdapRelationship, Label, MatchSuggestion, Source
+from customers.templatetags.customer_rows import CELLS
+from customers.views import export
 from partnerportal import clock, csv_out
 from partnerportal.models import AuditEvent, Operator
 from partnerportal.sandbox.seed import SPECIAL, SPECIAL_NAMES
 from tests.conftest import Browser
+from tests.customers.hand_made import ROLES
 from tests.customers.test_list import LIST, keys, look, names, row_of
 from tests.pages import Page
 
@@ -175,6 +183,71 @@ def test_chosen_columns_are_kept_in_their_order_and_nothing_else_changes(reader)
     again = Browser()
     again.sign_in("reader")
     assert "Tags" in look(again).html.split("<thead")[1].split("</thead>")[0]
+
+
+def test_every_column_has_a_cell_and_stands_in_the_export():
+    assert list(CELLS) == list(LIST_COLUMNS)
+    assert list(export.HEADERS) == list(LIST_COLUMNS)
+
+
+def test_relationship_and_roles_are_those_whose_end_the_row_tells(reader):
+    def relationship(name, *roles_of_it, status="active", days=90, **more):
+        ends = clock.now() + timedelta(days=days)
+        row = dict(id=name, tenant_id=SPECIAL["contoso"], display_name=name, status=status, ends_at=ends, **more)
+        GdapRelationship.objects.create(roles=[ROLES[role] for role in roles_of_it], **row)
+
+    GdapRelationship.objects.all().delete()
+    relationship("Over", "Directory Readers", status="terminated", days=900)
+    relationship("Short <b>", "Directory Readers", days=30)
+    address = "/customers/?q=" + SPECIAL_NAMES["contoso"] + "&cols=name,relationship,roles"
+    row = row_of(look(reader, address), SPECIAL["contoso"])
+    assert "Short &lt;b&gt;" in row
+    four = ("User Administrator", "Directory Writers", "License Administrator", "Directory Readers")
+    relationship("Helpdesk", *four, days=60)
+    row = row_of(look(reader, address), SPECIAL["contoso"])
+    assert "Helpdesk" in row
+    assert ">Directory Readers, Directory Writers, License Administrator and 1 more<" in row
+    assert f'title="{", ".join(sorted(four))}"' in row
+    relationship("Extends", "Directory Readers", days=10, extends=True)
+    assert "Extends" in row_of(look(reader, address), SPECIAL["contoso"])
+    _, told = rows_of(reader.get(EXPORT, {"q": SPECIAL_NAMES["contoso"], "cols": "relationship,roles"}))
+    assert told[1:] == ["Extends", "Directory Readers"]
+
+
+def test_users_are_those_of_the_last_visit_and_told_to_who_may_see_them(reader, may):
+    contoso = Customer.objects.get(tenant_id=SPECIAL["contoso"])
+    address = "/customers/?q=" + SPECIAL_NAMES["contoso"] + "&cols=name,users"
+    may(1)
+    assert '<td role="cell" class="p3 nw num"></td>' in row_of(look(reader, address), contoso.key)
+    merge.see_users(contoso, 1204, all_of_them=True, at=clock.now() - timedelta(minutes=2))
+    row = row_of(look(reader, address), contoso.key)
+    assert "1,204, " in row
+    assert "2 min ago" in row
+    merge.see_users(contoso, 100, all_of_them=False, at=clock.now())
+    assert "100 or more, " in row_of(look(reader, address), contoso.key)
+    may(0)
+    assert "100 or more" not in look(reader, address).html
+    _, told = rows_of(reader.get(EXPORT, {"q": SPECIAL_NAMES["contoso"], "cols": "users"}))
+    assert told[1:] == ["", "", ""]
+
+
+def test_a_row_is_as_old_as_the_older_of_its_sources(reader):
+    for name, minutes in (("partner_center", 2), ("avepoint", 17)):
+        Source.objects.filter(pk=name).update(last_good_at=clock.now() - timedelta(minutes=minutes))
+    address = "/customers/?size=200&cols=name,synced"
+    page = look(reader, address)
+    for pc_too, ap_too, words in ((True, True, "17 min ago"), (True, False, "2 min ago"), (False, True, "17 min ago")):
+        one = Customer.objects.listed().filter(in_partner_center=pc_too, in_avepoint=ap_too, key__in=keys(page))[0]
+        assert f">{words}</time>" in row_of(page, one.key)
+
+
+def test_addresses_of_rows_are_those_of_the_routes(reader):
+    Customer.objects.filter(in_avepoint=True, in_partner_center=False).update(key=Concat(Value("ap-é %;x&'\""), "pk"))
+    page = look(reader, "/customers/?size=200&source=ap")
+    rows = Customer.objects.listed().from_source("ap")
+    assert rows
+    for row in rows:
+        assert f'href="{escape(reverse("users", args=[row.key]))}"' in page.html
 
 
 def test_reset_brings_the_usual_columns_back(reader):

@@ -330,6 +330,7 @@ def reader(signed_in, snapshot) -> Browser:
         "?view=no-access&sort=gdap",
         "?access=none&ap=Failed",
         "?cols=name,codes,tags,access&q=e",
+        "?cols=name,relationship,roles,users,synced",
     ],
 )
 def test_a_page_takes_at_most_five_queries_even_for_whoever_asks_first(

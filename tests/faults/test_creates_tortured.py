@@ -176,7 +176,8 @@ class Torture:
         if newcomer.page is None or newcomer.chance.random() < 0.1:
             return self.post(newcomer, NEW, newcomer.fields)
         form = newcomer.page.form("step")
-        may = [value for name, value in form.buttons.values() if name == "step"]
+        # Whom they have found is theirs, and they know it.
+        may = [value for name, value in form.buttons.values() if name == "step" and value != "theirs"]
         return self.post(newcomer, form.action, form.fields | {"step": newcomer.chance.choice(may)})
 
     def post(self, newcomer: Newcomer, path: str, fields: Fields) -> requests.Response:

@@ -13,10 +13,10 @@ from django.db import connection, connections
 
 from partnerportal import audit, chain, chain_check
 from partnerportal.models import AuditEvent, AuditHead, Operator
-from partnerportal.sandbox.seed import PERSONA_OIDS
+from partnerportal.sandbox import seed
 from partnerportal.tasks import verify_audit
 from tests.pages import Page
-from tests.users.conftest import new_url, newcomer, users_url
+from tests.users.conftest import edit_url, new_url, newcomer, reviewed, users_url
 
 DONE = audit.Result(outcome="done")
 
@@ -188,6 +188,18 @@ def test_a_broken_chain_stops_a_create_before_anything_leaves_and_reading_goes_o
     assert (ready.status_code, b"changes to customers are stopped" in ready.content) == (200, True)
 
 
+def test_a_change_that_a_broken_chain_stops_comes_back_as_it_was_typed(snapshot, signed_in, sandbox):
+    browser = signed_in("admin")
+    fields = reviewed(browser, seed.SPECIAL_USERS["plain"], last_name="Stopped")
+    note(Operator.objects.get(), "Ann")
+    sql("UPDATE EVENTS SET actor_name = 'Nobody' WHERE target_name = 'Ann' AND kind = 'intent'")
+    answer = browser.post(edit_url(seed.SPECIAL_USERS["plain"]), fields)
+    assert answer.status_code == 503
+    for words in ("was altered after it was written", 'value="Stopped"'):
+        assert words in answer.content.decode(), words
+    assert [line for line in sandbox.journal("partnercenter") if line["method"] != "GET"] == []
+
+
 def test_a_break_is_accepted_by_an_admin_with_a_reason_and_the_next_one_is_found_all_the_same(maya, capsys):
     kept_is(6)
     truncated()
@@ -278,6 +290,6 @@ def test_the_page_of_the_trail_says_what_a_break_means_and_what_to_do_until_it_i
     told = Page(writer.get("/audit/")).words
     assert "changes to customers are stopped" in told
     assert "Entry 2" not in told  # what others did is not theirs to read
-    by = Operator.objects.get(oid=PERSONA_OIDS["admin"])
+    by = Operator.objects.get(oid=seed.PERSONA_OIDS["admin"])
     chain_check.accept(chain_check.verify(), "A test.", by=by)
     assert "not whole" not in Page(admin.get("/audit/")).words

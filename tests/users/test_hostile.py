@@ -46,6 +46,7 @@ def test_what_breaks_after_the_answer_is_unknown_and_not_failed(writer, monkeypa
     def broken(*_args, **_more):
         raise RuntimeError("a fault of ours")
 
+    writer.post(new_url(), newcomer(writer, user_name="first"))  # whose walk has seen that there is no Maya
     fields = newcomer(writer)
     monkeypatch.setattr("partnerportal.upstream.partner_center.parse", broken)
     answer = writer.post(new_url(), fields)

@@ -18,7 +18,7 @@ from users.models import OnboardingRow, OnboardingRun, Operation
 from users.onboarding import delivery, rows, run, steering, words
 from users.tasks import carry_out_row, keep_runs, purge_secrets
 
-from .conftest import tenant, trail
+from .conftest import operation_url, tenant, trail
 from .runs import (
     Kind,
     RowState,
@@ -662,3 +662,58 @@ def test_a_broken_audit_trail_pauses_the_run_before_anything_leaves(admin, direc
     assert (directory.writes(), states(found)) == ([], [RowState.QUEUED] * 2)
     assert again(found).state == State.PAUSED
     assert "audit trail is not whole" in again(found).reason
+
+
+# --- Names seen absent --------------------------------------------------------------------------------------
+
+
+def test_one_walk_over_the_names_serves_all_rows_of_a_customer(admin, directory, worker, sandbox):
+    found = creating("anna", "bert", "cleo")
+    directory.asked()
+    worker.drain(found)
+    assert states(found) == ["done", "done", "done"]
+    assert directory.asked().count("partnercenter GET /v1/customers/…/users") == 2  # the active, then the deleted
+    assert len(set(Operation.objects.values_list("seen_absent_at", flat=True)) - {None}) == 1
+
+
+def test_a_row_waits_when_microsoft_asks_for_patience_before_its_name_is_seen(admin, directory, worker, sandbox):
+    throttled = {"status": 429, "headers": {"Retry-After": "5"}}
+    sandbox.fault("partnercenter", "status", method="GET", path="/users$", **throttled)
+    found = creating("anna")
+    worker.messages += delivery.due(found)
+    worker.take()
+    assert (states(found), directory.writes()) == (["queued"], [])
+
+
+def test_who_was_there_before_is_left_to_the_owner_of_the_run(admin, directory, worker, sandbox, move_clock):
+    found = creating("anna")
+    user = directory.special("plain")
+    user.upn, user.display_name, user.usage_location = found.rows.get().user_name, "Anna", "NL"
+    user.first_name = user.last_name = ""
+    found.rows.update(fields={**found.rows.get().fields, "first_name": "", "last_name": ""})
+    sandbox.fault("partnercenter", "status", method="POST", path="/users$", status=500)
+    worker.drain(found)
+    move_clock(10)
+    beat()
+    worker.drain()
+    row = found.rows.get()
+    assert (row.state, row.tries) == ("unknown", 1)  # one look-up, not six
+    assert "it may be this one or somebody else’s. Look at it, and say whose it is." in row.detail
+    admin.post(operation_url(row.op_id), {"step": "theirs"})
+    steering.try_again(again(found), by=found.by, grant=sign_in_of("admin"))
+    worker.drain(again(found))
+    assert (states(found), len(directory.writes())) == (["conflict"], 1)
+
+
+def test_the_rows_of_a_run_do_not_count_for_what_is_sent_by_hand_until_they_are_sent_again_by_hand(
+    admin, directory, worker, sandbox, move_clock
+):
+    sandbox.fault("partnercenter", "drop_before", method="POST", path="/users$")
+    found = creating("anna", "bert")
+    worker.drain(found)
+    assert operations.sent_within_a_minute(found.by) == 0
+    row = found.rows.get(line=1)
+    admin.post(operation_url(row.op_id), {"step": "check"})
+    admin.post(operation_url(row.op_id), {"step": "send"})
+    assert Operation.objects.get(op_id=row.op_id).state == "done"
+    assert operations.sent_within_a_minute(found.by) == 2  # once by the run, once by hand

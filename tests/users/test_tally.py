@@ -39,6 +39,20 @@ def counted(*locations, at=None, are_all=False, domain=CUSTOM):
     return tally.of(contoso())
 
 
+def test_the_first_page_tells_the_customer_list_how_many_users_there_are(writer, directory):
+    active = [user for user in directory.users().values() if not user.deleted_at]
+    writer.get(users_url(query="?size=500"))
+    seen = contoso()
+    assert (seen.users_seen, seen.users_seen_all) == (len(active), True)
+    assert seen.users_seen_at
+    writer.get(users_url(query="?state=deleted&size=25"))
+    assert contoso().users_seen == len(active)
+    page = Page(writer.get(users_url(query="?size=25")))
+    assert (contoso().users_seen, contoso().users_seen_all) == (25, False)
+    writer.get(page.href("page-next"))
+    assert (contoso().users_seen, contoso().users_seen_all) == (25, False)
+
+
 # --- In the form --------------------------------------------------------------------------------------------
 
 

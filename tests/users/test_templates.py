@@ -5,6 +5,7 @@ from django.urls import reverse
 
 from customers.models import Customer
 from partnerportal.models import AuditEvent, Operator
+from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM, CLASSROOM, ENTERPRISE_E3, POWER_BI_PRO
 from tests.pages import Page
 from users import templates
 from users.models import Operation, UserTemplate
@@ -332,13 +333,41 @@ def test_who_may_not_create_users_there_changes_no_template_and_copies_none_ther
     row = keep(customer=contoso(), name="Warehouse", usage_location=rule("locked", "NL"))
     answer = writer.post(url(row.pk), {"step": "copy", "to": tenant("nested_only")})
     assert "Nothing was copied." in Page(answer).words
-    fields = opened(writer, url("defaults", "nested_only"), usage_location_mode="locked", usage_location_value="NL")
-    answer = writer.post(url("defaults", "nested_only"), fields | {"step": "save"})
+    fields = {"step": "save", "version": "0", "usage_location_mode": "locked", "usage_location_value": "NL"}
+    answer = writer.post(url("defaults", "nested_only"), fields)
     assert answer.status_code == 403
     assert "are changed by those who may create users there." in Page(answer).words
     assert UserTemplate.objects.get() == row
     denied = AuditEvent.objects.filter(action="change template", outcome="denied", tenant_id=tenant("nested_only"))
     assert denied.count() == 2
+
+
+def test_the_templates_of_a_customer_are_shown_to_those_who_may_create_users_there(writer, signed_in):
+    row = keep(customer=contoso(), name="Warehouse", first_name=rule("default", "Confidential"))
+    stranger = signed_in("nested")  # who may create users at another customer
+    lists = reverse(LIST, args=[tenant("contoso")])
+    for address in (lists, url(row.pk), url("defaults"), url("new"), url(10**9)):
+        answer = stranger.get(address)
+        assert answer.status_code == 403, address
+        assert "Confidential" not in Page(answer).html
+        assert "Warehouse" not in Page(answer).html
+    assert "Confidential" in Page(writer.get(lists)).words
+    posted = stranger.post(url(row.pk), {"step": "save", "version": "0", "name": "Mine", "last_name_value": "typed"})
+    assert (posted.status_code, "typed" in Page(posted).html) == (403, True)
+    assert "Warehouse" not in Page(posted).html
+
+
+@pytest.mark.parametrize(("mode", "status"), [("default", 403), ("locked", 422)])
+def test_a_form_that_somebody_sends_without_the_right_shows_no_template(writer, signed_in, mode, status):
+    fields = newcomer(writer)
+    row = keep(customer=contoso(), name="Warehouse", immutable_id=rule(mode, "Confidential"))
+    fields |= {"template": str(row.pk), "immutable_id": ""}
+    stranger = signed_in("nested")
+    answer = stranger.post(new_url(), fields)
+    assert answer.status_code == status
+    assert "Confidential" not in Page(answer).html
+    assert "Warehouse" not in Page(answer).html
+    assert Page(answer).form("op_id").fields["last_name"] == "Lind"  # nothing typed is lost
 
 
 def test_those_of_all_customers_are_read_by_writers_and_changed_by_an_admin(writer, signed_in):
@@ -356,3 +385,81 @@ def test_those_of_all_customers_are_read_by_writers_and_changed_by_an_admin(writ
 
 def test_a_row_of_the_table_leads_to_a_user_like_it(writer):
     assert "?like=" in Page(writer.get(users_url())).href("New user like this")
+
+
+# --- Licences -----------------------------------------------------------------------------------------------
+
+E3, BUSINESS = ENTERPRISE_E3, BUSINESS_PREMIUM
+
+
+def ticked(page):
+    """SKU ids that stand ticked on the form."""
+    return {told["value"] for tag, told in page.tags if told.get("name") == "licences" and "checked" in told}
+
+
+def test_the_licences_of_a_template_are_ticked_and_say_where_they_are_from(writer, directory):
+    row = keep(
+        customer=contoso(), name="Warehouse", licences=rule("default", f"{E3.part_number} | {BUSINESS.name.upper()}")
+    )
+    page = Page(writer.get(f"{new_url()}?template={row.pk}"))
+    assert ticked(page) == {E3.id, BUSINESS.id}
+    assert "From the template Warehouse." in page.words
+    assert ticked(Page(writer.get(new_url()))) == set()
+    fields = page.form("op_id").fields | {"first_name": "Maya", "last_name": "Lind", "user_name": "maya.lind"}
+    answer = writer.post(new_url(), fields | {"usage_location": "NL", "licences": [E3.id]})
+    assert f"The licence was assigned: {E3.name}." in Page(answer).words
+    (user,) = directory.named("maya.lind")
+    assert {licence.sku_id for licence in user.licences} == {E3.id}
+
+
+def test_a_licence_that_cannot_be_had_is_not_ticked_and_told(writer, directory):
+    keep(licences=rule("default", f"Nonsense 9000, {E3.part_number}, {POWER_BI_PRO.name}, {CLASSROOM.name}"))
+    page = Page(writer.get(new_url()))
+    assert ticked(page) == {E3.id}
+    assert f"The customer has no licence “Nonsense 9000”. None left of {POWER_BI_PRO.name}." in page.words
+    assert f"{CLASSROOM.name} can only be assigned afterwards. Set by the defaults of all customers." in page.words
+
+
+def test_locked_licences_are_the_only_ones_whatever_is_posted(writer, directory):
+    keep(customer=contoso(), licences=rule("locked", BUSINESS.part_number))
+    fields = newcomer(writer)
+    answer = writer.post(new_url(), fields | {"licences": [E3.id]})
+    page = Page(answer)
+    assert answer.status_code == 422
+    assert "Licences is locked by Contoso Trading’s defaults" in page.words
+    assert (directory.writes(), ticked(page)) == ([], {BUSINESS.id})
+    fields.pop("licences", None)  # as a browser leaves out what is disabled
+    assert f"The licence was assigned: {BUSINESS.name}." in Page(writer.post(new_url(), fields)).words
+
+
+def test_hidden_licences_are_assigned_and_named(writer, directory):
+    keep(licences=rule("hidden", BUSINESS.part_number))
+    page = Page(writer.get(new_url()))
+    assert f"Licences: {BUSINESS.name}, from the defaults of all customers." in page.words
+    assert not [told for _, told in page.tags if told.get("name") == "licences"]
+    assert f"The licence was assigned: {BUSINESS.name}." in Page(writer.post(new_url(), newcomer(writer))).words
+
+
+def test_a_required_licence_is_asked_for_where_there_is_one(writer, directory):
+    keep(licences=rule("required"))
+    answer = writer.post(new_url(), newcomer(writer))
+    assert "Choose one: Licences are required by the defaults of all customers" in Page(answer).words
+    assert directory.writes() == []
+
+
+def test_who_may_not_assign_licences_creates_all_the_same_and_is_told(writer, sandbox, directory):
+    keep(licences=rule("locked", BUSINESS.part_number))
+    sandbox.fault("partnercenter", "status", method="GET", path="/subscribedskus$", status=403, times=0)
+    page = Page(writer.get(new_url()))
+    assert f"Not assigned: {BUSINESS.part_number}, set by the defaults of all customers." in page.words
+    assert "Maya Lind was created" in Page(writer.post(new_url(), newcomer(writer))).words
+
+
+def test_the_licences_of_a_template_are_typed_in_its_form_and_those_of_a_user_suggested(writer, directory):
+    user = directory.special("plain")
+    held = f"{BUSINESS.name} | {POWER_BI_PRO.name}"
+    fields = opened(writer, f"{url('new')}?from={user.id}", name="Like Adele")
+    assert (fields["licences_mode"], fields["licences_value"]) == ("default", held)
+    assert writer.post(url("new"), fields | {"step": "save"}).status_code == 303
+    assert UserTemplate.objects.get().rules["licences"] == rule("default", held)
+    assert lines("add template")[0]["licences"][1] == f"Filled in, can be changed: {held}"

@@ -8,7 +8,7 @@ import pytest
 from partnerportal import clock
 from tests.pages import Page
 from users import operations
-from users.models import Operation
+from users.models import Operation, SeenNames
 from users.tasks import purge_secrets
 
 from .conftest import new_url, newcomer, operation_url, shown_password, tenant, trail
@@ -316,6 +316,29 @@ def test_a_second_uncertain_answer_is_uncertain_again(writer, sandbox, directory
     assert shown_password(step(writer, fields, "check")) == user.password
 
 
+def test_it_goes_again_no_more_often_than_a_person_presses(writer, sandbox, directory, settings, move_clock):
+    settings.WRITES_A_MINUTE = 3
+    fields, _ = pressed(writer, sandbox, "drop_before")
+    for _ in range(2):
+        step(writer, fields, "check")
+        sandbox.fault("partnercenter", "drop_before", method="POST", path="/users$")
+        step(writer, fields, "send")
+    move_clock(50)
+    step(writer, fields, "check")
+    answer = writer.htmx("POST", operation_url(fields["op_id"]), {"step": "send"})
+    assert (answer.status_code, answer["HX-Retarget"]) == (429, "#form-area")
+    words = Page(answer).words
+    assert "It was not sent again. You sent more changes within a minute than anybody types." in words
+    assert WE_DO_NOT_KNOW in words
+    assert len(directory.writes()) == 3
+    assert Operation.objects.get().may_go_again  # nothing of it is lost
+    assert trail()[-1] == ("outcome", "create user", "denied")
+    assert writer.post(new_url(), newcomer(writer, user_name="other")).status_code == 429  # it counts for the others
+    move_clock(61)
+    sandbox.no_faults()
+    assert "Maya Lind was created" in Page(step(writer, fields, "send")).words
+
+
 SURE_NO = [
     {"status": 400, "body": {"code": 3000, "description": "Odd."}},
     {"status": 403, "body": {"code": 900308, "description": "Odd."}},
@@ -488,6 +511,7 @@ def test_the_sign_in_that_sends_it_again_sees_the_password(writer, sandbox, sign
 def a_day_later():
     """The portal's clock cannot run so far while somebody is signed in, so the operation gets older instead."""
     Operation.objects.update(sent_at=clock.now() - timedelta(hours=24, seconds=1))
+    SeenNames.objects.all().delete()  # which is kept for a quarter of an hour
     purge_secrets()
     assert Operation.objects.get().sealed_password is None
 

@@ -10,7 +10,7 @@ def believe(apps: Any, _schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("users", "0010_files")]
+    dependencies = [("users", "0012_indexed_deleted")]
 
     operations = [
         migrations.AddField(

@@ -3,12 +3,12 @@
 from .files import ColumnMeaning, OnboardingCheck, WaitingFile
 from .runs import OnboardingRow, OnboardingRun
 from .users import (
-    DeletedNames,
     HandoverKnock,
     HandoverLink,
     IndexedUser,
     KeptPage,
     Operation,
+    SeenNames,
     UserIndex,
     UserTally,
     UserTemplate,
@@ -17,7 +17,6 @@ from .users import (
 
 __all__ = [
     "ColumnMeaning",
-    "DeletedNames",
     "HandoverKnock",
     "HandoverLink",
     "IndexedUser",
@@ -26,6 +25,7 @@ __all__ = [
     "OnboardingRow",
     "OnboardingRun",
     "Operation",
+    "SeenNames",
     "UserIndex",
     "UserTally",
     "UserTemplate",

@@ -77,6 +77,7 @@ class Operation(models.Model):
     attempt = models.UUIDField(default=uuid.uuid4)  # the audit intent of the latest send
     tries = models.PositiveSmallIntegerField(default=1)  # 0: it waits for another one
     created_at = models.DateTimeField(default=clock.now)
+    seen_absent_at = models.DateTimeField(null=True)  # of a create: a complete walk that began then had not this name
     sent_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
     checked_at = models.DateTimeField(null=True)  # last look-up after an unknown outcome
@@ -93,7 +94,11 @@ class Operation(models.Model):
     retry_at: datetime | None = None
 
     class Meta:
-        indexes = [models.Index(fields=["state", "sent_at"]), models.Index(fields=["tenant_id", "target_id"])]
+        indexes = [
+            models.Index(fields=["state", "sent_at"]),
+            models.Index(fields=["tenant_id", "target_id"]),
+            models.Index(fields=["customer", "sent_at"], name="operations_lately"),
+        ]
         constraints = [
             # Of two that are under way nobody could tell which has made the user, so whose password it is.
             models.UniqueConstraint(
@@ -138,6 +143,11 @@ class Operation(models.Model):
         """A look-up has found that it had no effect, and what is to be sent is still there."""
         whole = self.has_password or not self.sets_password
         return self.state == self.State.UNKNOWN and self.found_absent and whole
+
+    @property
+    def may_be_ours(self) -> bool:
+        """A look-up has found the user whom this create was to make, and nobody had seen the name absent before."""
+        return self.kind == self.Kind.CREATE and self.state == self.State.UNKNOWN and self.target_id != ""
 
     @property
     def may_be_given_up(self) -> bool:
@@ -291,20 +301,21 @@ class UserTally(models.Model):
         return f"{self.users} users of {self.customer_id}"
 
 
-class DeletedNames(models.Model):
-    """The user names that a customer's deleted users had, as one walk showed them: hashed with a key.
+class SeenNames(models.Model):
+    """The user names of a customer, active and deleted, as one walk showed them: hashed with a key.
 
-    See `deleted_names.py`, which writes and reads it.
+    See `seen_names.py`, which writes and reads it.
     """
 
     FOR = timedelta(minutes=15)
 
     customer = models.OneToOneField(Customer, on_delete=models.CASCADE)
     hashes = models.JSONField(default=list)
+    whole = models.BooleanField(default=False)  # all of them; else these are of deleted users alone
     walked_at = models.DateTimeField()  # when the walk began, so that nothing in it is older
 
     def __str__(self) -> str:
-        return f"{len(self.hashes)} names of deleted users of {self.customer_id}"
+        return f"{len(self.hashes)} user names of {self.customer_id}"
 
     @property
     def is_fresh(self) -> bool:
@@ -407,11 +418,12 @@ class UserIndex(models.Model):
 
 
 class IndexedUser(models.Model):
-    """A user as one walk found them: the names and the id, and nothing else. Never the truth, which is upstream."""
+    """A user as one walk found them: the names, the id, and whether deleted. Never the truth, which is upstream."""
 
     index = models.ForeignKey(UserIndex, on_delete=models.CASCADE, db_index=False)  # the constraint below has it
     walk = models.PositiveIntegerField()
     user_id = models.CharField(max_length=36)
+    deleted = models.BooleanField(default=False)
     display_name = models.CharField(max_length=400)
     user_principal_name = models.CharField(max_length=400)
     sort_name = models.CharField(max_length=400)

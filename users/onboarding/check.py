@@ -25,7 +25,7 @@ from partnerportal.models import TokenCache
 from partnerportal.upstream.errors import SignInAgain, UpstreamError
 from partnerportal.upstream.http import paced
 
-from .. import names, templates
+from .. import names, seen_names, templates
 from ..models import OnboardingCheck, OnboardingRow, OnboardingRun, Operation
 from . import facts, judge, whose
 
@@ -119,10 +119,11 @@ def _walk(check: OnboardingCheck) -> None:
             _judge(check, customer, answers)
         _find_customers(check)
     with transaction.atomic():
+        oldest = check.run.rows.order_by("checked_at").values_list("checked_at", flat=True).first()
+        # First the run, then its check, as whoever edits does: else each could wait for the other.
+        check.run.move(to=OnboardingRun.State.CHECKED, before=OnboardingRun.BEFORE, checked_at=oldest)
         if not check.write(open=False, leased_until=None, problem=""):
             raise LeaseLost
-        oldest = check.run.rows.order_by("checked_at").values_list("checked_at", flat=True).first()
-        check.run.move(to=OnboardingRun.State.CHECKED, before=OnboardingRun.BEFORE, checked_at=oldest)
 
 
 def _waiting(run: OnboardingRun) -> list[Customer]:
@@ -168,6 +169,7 @@ def _asked(check: OnboardingCheck, customers: Iterable[Customer]) -> Iterator[tu
         run.rows.exclude(typed__licences=None).exclude(typed__licences="").values_list("customer", flat=True)
     )
     wanted = list(customers)
+    with_licences |= {each.pk for each in wanted if "licences" in templates.rules_for(each)}
     while wanted:
         some, wanted = wanted[:AT_ONCE], wanted[AT_ONCE:]
         if not TokenCache.objects.filter(pk=check.grant.pk).exists():
@@ -202,6 +204,8 @@ def _judge(check: OnboardingCheck, customer: Customer, answers: facts.Answers) -
         merge.learn(customer, answers.profile, clock.now())
     merge.see_domains(customer, _domains(answers))
     known, rules = _facts(customer, answers), templates.rules_for(customer)
+    if answers.walked_at and answers.whole:  # so the rows go out without a walk of their own
+        seen_names.keep(customer, {*known.active, *known.deleted}, answers.walked_at, whole=True)
     rows = list(check.run.rows.filter(customer=customer))
     found = {row.line: judge.judge(row.typed, customer, known, rules) for row in rows}
     judge.together(found, known, _created_elsewhere(check.run, customer))
@@ -244,15 +248,10 @@ def _facts(customer: Customer, answers: facts.Answers) -> judge.Facts:
         why_no_licences="" if may_license.yes else why_not(may_license, customer),
         domains=frozenset(domain.lower() for domain in (profile.domain, *profile.custom_domains) if domain),
         active={user.user_principal_name.lower(): user for user in answers.active},
-        deleted={_had_name(user.user_principal_name, user.id): user for user in answers.deleted},
+        deleted={seen_names.name_before(user): user for user in answers.deleted},
         whole=answers.whole,
         skus=answers.skus,
     )
-
-
-def _had_name(name: str, user_id: str) -> str:
-    """Entra puts the object id, without dashes, before the name of a user that it deletes."""
-    return name.lower().removeprefix(user_id.replace("-", "").lower())
 
 
 def _created_elsewhere(run: OnboardingRun, customer: Customer) -> dict[str, str]:

@@ -22,6 +22,7 @@ from . import check, columns, drafts, steering
 
 SIZE = 25  # rows on a page: their cells must fit into one form
 _CELL = re.compile(r"cell-([0-9]{1,7})-([a-z_]{1,20})")
+OTHERWISE = "Nothing was started: the rows were changed or checked anew after this page was made. Look at them again."
 _SHOW = {"problems": "Need a change", "ready": "Ready", "notes": "Look again"}
 
 
@@ -51,6 +52,11 @@ def _start(request: OperatorRequest, run: OnboardingRun, here: str) -> HttpRespo
     """On to the run, by somebody who has just proved who they are; a check that is too old is made anew before."""
     if not sessions.proved_lately(request):
         return go_to(request, here)  # where the way to sign in stands
+    walk = OnboardingCheck.objects.filter(run=run).first()
+    if walk and request.POST.get("walk", str(walk.fence)) != str(walk.fence):
+        return _page(request, run, trouble=OTHERWISE)
+    if not drafts.tally(run).ready and check.is_fresh(run):
+        return _page(request, run, trouble="There is no row to be sent.")
     if not check.is_fresh(run):
         start_checking(run, grant=request.grant, everything=run.state == OnboardingRun.State.CHECKED)
         return go_to(request, here)
@@ -58,14 +64,6 @@ def _start(request: OperatorRequest, run: OnboardingRun, here: str) -> HttpRespo
     if steering.start(run, by=request.user, grant=request.grant, **wishes):
         deliver(run)
     return go_to(request, reverse("run", args=[run.key]))
-
-
-def _proof_url(request: OperatorRequest) -> str:
-    """The way to sign in anew before a run starts: Microsoft is told to ask whatever it remembers."""
-    if sessions.proved_lately(request):
-        return ""
-    sessions.remember_challenge(request, claims="")
-    return problems.sign_in_url(request.path)
 
 
 def _changes(request: OperatorRequest, run: OnboardingRun) -> Iterator[tuple[int, dict[str, str]]]:
@@ -83,30 +81,32 @@ def _changes(request: OperatorRequest, run: OnboardingRun) -> Iterator[tuple[int
             yield row.line, differing
 
 
-def _page(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
+def _page(request: OperatorRequest, run: OnboardingRun, trouble: str = "") -> HttpResponse:
     walk = OnboardingCheck.objects.filter(run=run).first()
     tally = drafts.tally(run)
     show = typed(request.GET.dict(), "show")
+    show = show if show in _SHOW else ""
     rows = Paginator(_in_order(run, show), SIZE).get_page(request.GET.get("page"))
     edited = typed(request.GET.dict(), "edit")
     used = {field for row in rows for field in row.typed}
     told = [_told(row, used, is_open=str(row.line) == edited) for row in rows]
     context = {
         "run": run,
+        "trouble": trouble,
         "walk": walk,
         "tally": tally,
         "words": _words(run, walk, tally),
         "fresh": check.is_fresh(run),
-        "show": show if show in _SHOW else "",
-        "tiles": _tiles(tally),
+        "show": show,
+        "tiles": _tiles(request.path, tally, show),
         "page": rows,
         "rows": told,
         "has_cells": any(each["cells"] for each in told),
-        "proof_url": _proof_url(request) if tally.ready and not (walk and walk.open) else "",
         "customers": _customers(run) if tally.customers else [],
         "here_url": with_query(request.path, request.GET.dict()),
+        **(problems.way_to_prove(request) if tally.ready and not (walk and walk.open) else {}),
     }
-    return render_page(request, "onboarding/file_check.html", "report", context)
+    return render_page(request, "onboarding/file_check.html", "report", context, status=409 if trouble else 200)
 
 
 def _in_order(run: OnboardingRun, show: str) -> QuerySet[OnboardingRow]:
@@ -123,13 +123,19 @@ def _in_order(run: OnboardingRun, show: str) -> QuerySet[OnboardingRow]:
     return rows
 
 
-def _tiles(tally: drafts.Tally) -> list[tuple[str, str, int, str]]:
-    """(what to show, words, rows, icon) of each filter."""
+def _tiles(here: str, tally: drafts.Tally, shown: str) -> list[dict[str, Any]]:
+    """The filters above the rows, as `partials/tiles.html` shows them."""
+    counts = {"": tally.rows, "ready": tally.ready, "problems": tally.problems, "notes": tally.notes}
+    icons = {"": "list", "ready": "check", "problems": "stop", "notes": "alert"}
     return [
-        ("", "All rows", tally.rows, "list"),
-        ("ready", _SHOW["ready"], tally.ready, "check"),
-        ("problems", _SHOW["problems"], tally.problems, "stop"),
-        ("notes", _SHOW["notes"], tally.notes, "alert"),
+        {
+            "words": _SHOW.get(key, "All rows"),
+            "count": count,
+            "icon": icons[key],
+            "chosen": key == shown,
+            "url": with_query(here, {"show": key} if key else {}),
+        }
+        for key, count in counts.items()
     ]
 
 

@@ -106,6 +106,9 @@ _ONE_NAME = {"name": ("vorname",), "nom": ("prenom",), "naam": ("voornaam", "roe
 _PASSWORD = re.compile(r"passw|kennwort|mot de passe|contrasena|wachtwoord|passphrase|\bpwd\b|\bmdp\b|\bclave\b")
 _BRACKETS = re.compile(r"\[([A-Za-z.]{2,40})\]")
 _NOISE = re.compile(r"\[[^\]]*\]|\((optional|required|yes/no|ja/nein)\)|\b(required|optional)\b|[*:]")
+_LONGEST = 300  # characters of a header that are looked at; a search for brackets takes the square of that
+# "Block sign in (Yes/No) [accountEnabled]" in Microsoft's own file; by itself it would mean the opposite.
+_IN_BRACKETS_ONLY = frozenset({"accountenabled"})
 _EXAMPLE = re.compile(r"(example|beispiel|exemple|ejemplo|voorbeeld)(\s*:.*)?", re.DOTALL)
 
 
@@ -155,7 +158,7 @@ class Line:
 
 def folded(header: str) -> str:
     """A header without case, accents, signs and what Microsoft adds; so it is compared and remembered."""
-    text = _NOISE.sub(" ", countries.fold(header))
+    text = _NOISE.sub(" ", countries.fold(header[:_LONGEST]))
     return " ".join(re.sub(r"[_\-–./'’`]+", " ", text).split())[:100]
 
 
@@ -284,7 +287,7 @@ def _of_one_name(name: str, beside: list[str]) -> tuple[str, int]:
 def _meanings(header: str) -> list[tuple[str, int]]:
     """All that a header may mean: (field, rank)."""
     bracket = _BRACKETS.search(header)
-    names = {bracket[1].lower()} if bracket else {folded(header)}
+    names = {bracket[1].lower()} if bracket else {folded(header)} - _IN_BRACKETS_ONLY
     found = []
     for field, groups in _KNOWN.items():
         for rank, group in enumerate(groups, start=1):

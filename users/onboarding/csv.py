@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from django.conf import settings
 
 from . import columns
-from .sheet import FileRefused, Row, Sheet, whole
+from .sheet import MOST_COLUMNS, FileRefused, Row, Sheet, whole
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _MARKS = (  # UTF-32 begins like UTF-16, and then has NULs
@@ -85,6 +85,8 @@ def _separator(lines: list[str]) -> tuple[str, int]:
     As the first line says (sep=;), or the one with which most of the header is known.
     """
     for number, line in enumerate(lines):
+        if not line or len(line) > settings.ONBOARDING_ROW_LIMIT:
+            continue
         plain = line.strip().lstrip("\ufeff").lower().rstrip(",;\t")
         if plain == "sep=" and line.strip()[4:5] in SEPARATORS:
             return line.strip()[4:5], number + 1
@@ -100,13 +102,16 @@ def _known(line: str, separator: str) -> tuple[int, int]:
         cells = _cells(line, separator)
     except csv.Error:
         return 0, 0
-    return sum(columns.is_known(cell) for cell in cells), len(cells)
+    return sum(columns.is_known(cell) for cell in cells[:MOST_COLUMNS]), len(cells)
 
 
 def _rows(lines: list[str], separator: str, first: int) -> Iterator[Row]:
+    blanks = f"{separator} \t\u00a0"
     for number, line in enumerate(lines[first:], start=first + 1):
         if len(line) > settings.ONBOARDING_ROW_LIMIT:
             raise FileRefused(f"This row is longer than {settings.ONBOARDING_ROW_LIMIT // 1024} kB.", number)
+        if not line.strip(blanks):  # of these a spreadsheet may write a million below the last row
+            continue
         try:
             cells = _cells(line, separator)
         except csv.Error:

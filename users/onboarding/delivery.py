@@ -8,12 +8,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Q
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
 
 from partnerportal import audit, clock
 from partnerportal.models import AuditEvent, Operator, TokenCache
 
-from ..models import OnboardingRow, OnboardingRun
+from ..models import OnboardingRow, OnboardingRun, Operation
 from . import run as engine
 
 State = OnboardingRun.State
@@ -89,20 +89,25 @@ def _without_tokens(run: OnboardingRun) -> None:
         free = Q(held=False) | Q(silent__gte=OnboardingRow.SILENT)
         undecided = OnboardingRow.objects.filter(free, run=run, state=OnboardingRow.State.SENT)
         ended = {"fence": F("fence") + 1, "held": False, "decided_at": clock.now()}
-        sent = undecided.exclude(operation=None)
-        sent.update(state=OnboardingRow.State.UNKNOWN, detail="Stopped before it was found out.", **ended)
+        about = Operation.objects.filter(op_id=OuterRef("op_id"))  # which a worker that died has not noted in the row
+        unknown = {"state": OnboardingRow.State.UNKNOWN, "operation": Subquery(about.values("pk")[:1])}
+        undecided.filter(Exists(about)).update(detail="Stopped before it was found out.", **unknown, **ended)
         undecided.update(state=OnboardingRow.State.STOPPED, detail=engine.STOPPED, **ended)
 
 
 def finish(run: OnboardingRun) -> bool:
     """Close a run whose rows are all decided: its tokens go, and the audit trail has the counts."""
-    if OnboardingRow.objects.filter(run=run, state__in=OnboardingRow.OPEN).exists():
+    undecided = OnboardingRow.objects.filter(run=run, state__in=OnboardingRow.OPEN)
+    if undecided.exists():
         return False
     run.refresh_from_db(fields=["state"])
     to = State.STOPPED if run.state == State.STOPPING else State.DONE
     before = (State.STOPPING,) if to == State.STOPPED else (State.RUNNING, *OnboardingRun.HALTED)
     with transaction.atomic():
         if not run.move(to=to, before=before, reason="", finished_at=clock.now()):
+            return False
+        if undecided.exists():  # somebody has just opened some anew, and the run with them
+            transaction.set_rollback(True)
             return False
         TokenCache.objects.filter(job=run.key).delete()
         told = ", ".join(f"{count:,} {state}" for state, count in sorted(OnboardingRow.counts(run).items()))

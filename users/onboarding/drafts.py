@@ -33,24 +33,25 @@ class StrangeForm(Exception):
 def make(
     lines: Iterable[columns.Line], *, key: uuid.UUID, by: Operator, source: str, customer: Customer | None
 ) -> OnboardingRun:
-    """A run of these rows, not checked yet. The same form gives the same run. Raises `StrangeForm`.
+    """A run of these rows, not checked yet. The same form with the same rows gives the same run, once it is made.
 
+    Raises `StrangeForm` when it was sent by somebody else, with other rows, or when a row was changed since.
     `customer` is meant by every row that names none.
     """
     usual = {"customer": customer.tenant_id or ""} if customer else {}
+    wanted = {line.number: usual | {k: v for k, v in line.typed.items() if v} for line in lines}
     title = re.sub(r"[_\-]+", " ", PurePath(source).stem).strip()[:200] or "New users"
     try:
         with transaction.atomic():
             run = OnboardingRun.objects.create(
                 key=key, by=by, kind=Operation.Kind.CREATE, title=title, source=source[:255]
             )
-            rows = [
-                OnboardingRow(run=run, line=line.number, typed=usual | {k: v for k, v in line.typed.items() if v})
-                for line in lines
-            ]
+            rows = [OnboardingRow(run=run, line=number, typed=typed) for number, typed in wanted.items()]
             OnboardingRow.objects.bulk_create(rows, batch_size=500)
     except IntegrityError:
-        return earlier(key, by=by)
+        run = earlier(key, by=by)
+        if dict(run.rows.values_list("line", "typed")) != wanted:
+            raise StrangeForm from None
     return run
 
 

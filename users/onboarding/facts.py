@@ -5,6 +5,7 @@ for its turn (`pace.py`), so several customers are asked side by side.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 
@@ -36,6 +37,7 @@ class Answers:
     deleted: tuple[CustomerUser, ...] = ()
     whole: bool = True
     skus: tuple[SubscribedSku, ...] | None = None
+    walked_at: datetime | None = None  # when the walk over the users began
     error: UpstreamError | None = None
 
 
@@ -49,6 +51,7 @@ def ask(tenant_id: str, *, licences: bool, by: Operator, graph: Graph, partner_c
         return Answers(access)
     try:
         profile = _patiently(lambda: partner_center.customer(tenant_id))
+        began = clock.now()
         active, all_active = _users(partner_center, tenant_id, deleted=False)
         deleted, all_deleted = _users(partner_center, tenant_id, deleted=True)
         skus = _skus(partner_center, tenant_id) if licences and access[Action.LICENCES].yes else None
@@ -56,7 +59,7 @@ def ask(tenant_id: str, *, licences: bool, by: Operator, graph: Graph, partner_c
         raise
     except UpstreamError as error:
         return Answers(access, error=error)
-    return Answers(access, profile, active, deleted, all_active and all_deleted, skus)
+    return Answers(access, profile, active, deleted, all_active and all_deleted, skus, began)
 
 
 def _users(partner_center: PartnerCenter, tenant_id: str, *, deleted: bool) -> tuple[tuple[CustomerUser, ...], bool]:

@@ -15,6 +15,7 @@ from partnerportal.upstream.licences import SubscribedSku
 from partnerportal.upstream.partner_center import CustomerUser
 
 from .. import forms, names, templates
+from ..first_licences import of_skus, parted
 from ..models import OnboardingRow
 from ..new_forms import NewUserForm
 from ..tally import Tally
@@ -46,6 +47,7 @@ class Judged:
     fields: dict[str, str] = field(default_factory=dict)
     force_change: bool = True
     licences: dict[str, str] = field(default_factory=dict)  # SKU id -> name
+    by_template: bool = False  # these licences
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
 
@@ -83,7 +85,12 @@ def judge(typed: Mapping[str, str], customer: Customer, facts: Facts, rules: Map
         judged.against(
             "blocked", "A user who may not sign in cannot be created from here. Write no, and block them later"
         )
-    _judge_licences(typed.get("licences", ""), judged, facts)
+    if cells.yes_or_no(typed.get("licences", "")) is False:
+        pass  # none is wanted, whatever a template says
+    elif typed.get("licences", ""):
+        _judge_licences(typed["licences"], judged, facts)
+    elif "licences" in rules:
+        _take_licences(rules["licences"], judged, facts)
     return judged
 
 
@@ -208,15 +215,14 @@ def free(judged: Judged, facts: Facts, also_taken: Iterable[str] = ()) -> list[t
 
 def _judge_licences(said: str, judged: Judged, facts: Facts) -> None:
     """The licences of a row, by name or part number. Several are separated by a bar, a semicolon or a comma."""
-    if not said or facts.problem:
+    if facts.problem:
         return
     if facts.why_no_licences or facts.skus is None:
         why = facts.why_no_licences or "We cannot see which licences the customer has."
         judged.against("licences", f"{why} Leave the cell empty to create the user without one")
         return
     known = {countries.fold(text): sku for sku in facts.skus for text in (sku.part_number, sku.name) if text}
-    wanted = [said] if countries.fold(said) in known else said.replace(";", "|").replace(",", "|").split("|")
-    for each in filter(None, (text.strip() for text in wanted)):
+    for each in parted(said, known):
         sku = known.get(countries.fold(each))
         if sku is None:
             near = get_close_matches(countries.fold(each), known, n=1, cutoff=0.6)
@@ -227,6 +233,23 @@ def _judge_licences(said: str, judged: Judged, facts: Facts) -> None:
     groups = {sku.group for sku in facts.skus if sku.id in judged.licences}
     if len(groups) > 1:
         judged.against("licences", "Microsoft assigns these licences only one after the other. Leave one out")
+
+
+def _take_licences(rule: templates.Rule, judged: Judged, facts: Facts) -> None:
+    """The licences that templates give to a row which names none. What cannot be had is a note, and stops nobody."""
+    if rule.mode == templates.REQUIRED and not rule.value:
+        judged.against("licences", f"Licences are required by {rule.source}. Name one")
+    if facts.problem or not rule.value:
+        return
+    left_out = facts.why_no_licences
+    if facts.skus is not None and not left_out:
+        offer = of_skus(facts.skus)
+        preset = offer.preset(rule.value)
+        left_out, judged.by_template = preset.left_out, True
+        judged.licences = {sku_id: offer.skus[sku_id]["name"] for sku_id in preset.chosen}
+    if left_out or facts.skus is None:
+        sentence = f"{left_out} {rule.value}, set by {rule.source}, is not assigned".strip()
+        judged.notes.append({"field": "licences", "sentence": sentence})
 
 
 # --- What rows of one customer have in common -----------------------------------------------------------------
@@ -259,7 +282,13 @@ def _judge_stock(rows: Mapping[int, Judged], facts: Facts) -> None:
     for sku in facts.skus or ():
         short = needed[sku.id] - max(sku.available, 0)
         if short > 0:
-            for judged in [judged for judged in ready.values() if sku.id in judged.licences][-short:]:
+            with_it = [judged for judged in ready.values() if sku.id in judged.licences]
+            with_it.sort(key=lambda judged: judged.by_template)  # what was asked for goes before what a template gives
+            for judged in with_it[-short:]:
+                if judged.by_template:
+                    del judged.licences[sku.id]
+                    judged.notes.append({"field": "licences", "sentence": f"None left of {sku.name}: created without"})
+                    continue
                 judged.against(
                     "licences",
                     f"{sku.name}: this run needs {needed[sku.id]:,}, {max(sku.available, 0):,} free. "

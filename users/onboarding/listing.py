@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.paginator import Paginator
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
@@ -59,7 +59,10 @@ class RunQuery:
 
     def rows(self, by: Operator) -> QuerySet[OnboardingRun]:
         """The runs that match and that this person may see, newest first, with their counts."""
+        rows = OnboardingRow.objects.filter(run=OuterRef("pk"))
+        known, listed = rows.exclude(customer=None), Q(rows__customer__listed=True)
         found = OnboardingRun.objects.select_related("by").order_by("-pk")
+        found = found.filter(Exists(rows.filter(customer__listed=True)) | ~Exists(known))  # as `pages.access_run` does
         if self.whose or not may(by, Permission.AUDIT_ALL):
             found = found.filter(by=by)
         if self.state:
@@ -75,8 +78,8 @@ class RunQuery:
             all=Count("rows"),
             done=Count("rows", filter=Q(rows__state=RowState.DONE)),
             failed=Count("rows", filter=Q(rows__state__in=FAILED)),
-            customers=Count("rows__customer", distinct=True),
-            customer_name=Max("rows__customer__name"),
+            customers=Count("rows__customer", filter=listed, distinct=True),
+            customer_name=Max("rows__customer__name", filter=listed),
         )
 
 

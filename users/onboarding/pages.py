@@ -21,6 +21,7 @@ from . import checking, handing, news, steering, words
 State = OnboardingRun.State
 RowState = OnboardingRow.State
 SIZE = 50
+NAMES_NOBODY = "The rows of this run do not say any more whom they were about."
 NOT_YOURS = "Only whoever started a run may go on with it: it runs with their sign-in."
 
 
@@ -88,17 +89,9 @@ def _check_page(
         "field_error": field_error,
         "goes_on": bool(request.POST.get("goes_on")),
         "notify": bool(request.POST.get("notify")),
-        **_proof(request),
+        **problems.way_to_prove(request),
     }
     return render_page(request, "onboarding/check.html", "form_area", context, status=status)
-
-
-def _proof(request: OperatorRequest) -> dict[str, str]:
-    """The way to sign in anew, where the sign-in is older than 15 minutes: Microsoft is told to ask."""
-    if sessions.proved_lately(request):
-        return {}
-    sessions.remember_challenge(request, claims="")
-    return {"proof_url": problems.sign_in_url(request.path), "unproved": sessions.why_unproved(request)}
 
 
 # --- Under way, and over ------------------------------------------------------------------------------------
@@ -118,10 +111,21 @@ def run(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
 
 def _steer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
     step = request.POST.get("step")
+    return _in_the_way(request, run, step) or _step(request, run, step)
+
+
+def _in_the_way(request: OperatorRequest, run: OnboardingRun, step: str | None) -> HttpResponse | None:
+    """The page with the reason why this step cannot be taken; None when it can."""
     if step in ("resume", "again", "undo", "notify", "hush", "mail") and run.by_id != request.user.pk:
         return _run_page(request, run, error=NOT_YOURS, status=403)
+    if step in ("again", "undo") and steering.names_nobody(run):
+        return _run_page(request, run, error=NAMES_NOBODY, status=409)
     if step in ("resume", "again") and steering.needs_sign_in(run) and not sessions.proved_lately(request):
-        return _run_page(request, run, status=403, **_proof(request))
+        return _run_page(request, run, status=403, **problems.way_to_prove(request))
+    return None
+
+
+def _step(request: OperatorRequest, run: OnboardingRun, step: str | None) -> HttpResponse:
     match step:
         case "pause":
             steering.pause(run, by=request.user)
@@ -156,7 +160,7 @@ def _run_page(
     done = counts["all"] - left
     percent = 100 * done // max(counts["all"], 1)
     said = f"{run.state}{percent // 25}"
-    own = run.by_id == request.user.pk
+    own, is_over = run.by_id == request.user.pk, run.state in OnboardingRun.OVER and not steering.names_nobody(run)
     context = {
         "run": run,
         "own": own,
@@ -183,9 +187,9 @@ def _run_page(
         "news": said != request.GET.get("said", said),
         "needs_sign_in": run.state in OnboardingRun.HALTED and steering.needs_sign_in(run),
         "can_try_again": run.rows.filter(problems=[], state__in=(*steering.AGAIN, RowState.UNKNOWN)).count()
-        if run.state in OnboardingRun.OVER
+        if is_over
         else 0,
-        "can_undo": run.kind == Operation.Kind.CREATE and run.state in OnboardingRun.OVER and counts["done"],
+        "can_undo": run.kind == Operation.Kind.CREATE and is_over and counts["done"],
         "mail": news.how_it_went(run) if own else "",
         "handing": handing.waiting(run, rows_of(run)) if own and run.kind == Operation.Kind.CREATE else None,
         "error": error,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from partnerportal import grants
-from partnerportal.models import TokenCache
+from partnerportal.models import Operator, TokenCache
 
 from .. import actions, deleting, first_licences, licensing
 from ..models import OnboardingRow, Operation
@@ -34,9 +34,12 @@ def _create(row: OnboardingRow, how: How) -> Operation:
     )
 
 
-def afterwards(done: Operation, grant: TokenCache) -> str:
-    """Send what waits for an operation that is done: the licences of a new user. Returns how that went, in words."""
-    trouble = first_licences.follow(done, by=done.by, grant=grant, in_run=True)
+def afterwards(done: Operation, by: Operator, grant: TokenCache) -> str:
+    """Send what waits for an operation that is done: the licences of a new user. Returns how that went, in words.
+
+    `by` has the app roles that were read last.
+    """
+    trouble = first_licences.follow(done, by=by, grant=grant, in_run=True)
     told = first_licences.told(done, trouble)
     return f"{told.title} {told.body}".strip() if told else ""
 

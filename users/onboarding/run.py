@@ -15,13 +15,14 @@ from django.db.models import F
 
 from customers.access import ActionDenied, access_to
 from customers.explain import why_not
+from customers.models import Customer
 from partnerportal import chain_check, clock, freshness, grants, identity, pace
 from partnerportal.models import TokenCache
 from partnerportal.permissions import RoleMissing
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, Unintelligible, UpstreamError
 from partnerportal.upstream.http import budget, paced
 
-from .. import actions, kinds, operations, refusals
+from .. import actions, kinds, operations, refusals, seen_names
 from ..models import OnboardingRow, OnboardingRun, Operation
 from . import rows
 
@@ -43,6 +44,7 @@ PUT_BACK = (
     "Nothing was sent. Our database was put back from an older copy after the run had started, so this run may have "
     "created them. Then set a new password: the first one is lost."
 )
+OTHER_TENANT = "This customer has another tenant now than the one that was checked. Nothing was sent."
 STILL_OPEN = "Another form or run has sent a user with this name, and nobody knows yet if it was created."
 
 
@@ -64,9 +66,9 @@ def carry_out(row_id: int) -> OnboardingRow | None:
     if row is None:
         return None
     try:
-        with budget(settings.UPSTREAM_BUDGET), paced(pace):
+        with budget(settings.UPSTREAM_BUDGET), paced(pace), operations.only_while(row.write):
             _attempt(row)
-    except LeaseLost:
+    except (LeaseLost, operations.NotOurs):
         log.warning("row %s of run %s was taken over, or stopped", row.line, row.run_id)
     except Exception:  # a fault of ours must not leave a row that nobody can decide
         log.exception("row %s of run %s broke off", row.line, row.run_id)
@@ -77,7 +79,10 @@ def carry_out(row_id: int) -> OnboardingRow | None:
 def _attempt(row: OnboardingRow) -> None:
     operation = Operation.objects.select_related("by", "customer").filter(op_id=row.op_id).first()
     if operation is None and row.run.state != OnboardingRun.State.RUNNING:
-        _settle(row, State.STOPPED, STOPPED)
+        if row.run.state == OnboardingRun.State.STOPPING:
+            _settle(row, State.STOPPED, STOPPED)
+        else:
+            _back(row, None)  # paused since it was found to be due
         return
     asks = operation is None or operation.undecided
     if asks and (until := pace.full_until(row.tenant_id)):  # no worker waits for that with the row in its hands
@@ -131,11 +136,14 @@ def _grant_of(run: OnboardingRun) -> TokenCache:
 
 def _send(row: OnboardingRow, grant: TokenCache) -> None:
     """Send it for the first time. What is raised in here was raised before anything was sent."""
+    if row.customer is None or row.customer.tenant_id != row.tenant_id:
+        _settle(row, State.CONFLICT, OTHER_TENANT)
+        return
     if not row.write(in_state=OnboardingRun.State.RUNNING, state=State.SENT):
         _back(row, None)  # paused just now
         return
     try:
-        if _was_sent_before(row, grant):
+        if _was_sent_before(row, row.customer, grant):
             return
         operation = rows.send(row, grant)
     except (SignInAgain, Throttled):
@@ -150,7 +158,7 @@ def _send(row: OnboardingRow, grant: TokenCache) -> None:
     _follow(row, operation, grant)
 
 
-def _was_sent_before(row: OnboardingRow, grant: TokenCache) -> bool:
+def _was_sent_before(row: OnboardingRow, customer: Customer, grant: TokenCache) -> bool:
     """Whether the user of a create is there although our database knows of no request: an older copy was put back.
 
     The same request would be answered as it was then, for a password that went with the newer database. All other kinds
@@ -158,8 +166,8 @@ def _was_sent_before(row: OnboardingRow, grant: TokenCache) -> bool:
     """
     if row.run.kind != Operation.Kind.CREATE or not chain_check.accepted_since(row.run.started_at):
         return False
-    found, deleted = kinds.look_up(grants.partner_center(grant), row.tenant_id, row.creates)
-    if found is None or deleted:
+    found, _ = seen_names.look_up(customer, row.creates, grants.partner_center(grant), since=None)
+    if found is None or found.is_deleted:
         return False
     different = kinds.differing(found, row.fields)
     state = State.DIFFERS if different else State.CONFLICT
@@ -231,7 +239,7 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
     told: dict[str, Any] = {"operation": operation, "code": operation.code, "correlation_id": operation.correlation_id}
     match operation.state:
         case Operation.State.DONE:
-            detail = f"{operation.detail} {rows.afterwards(operation, grant)}".strip()
+            detail = f"{operation.detail} {rows.afterwards(operation, row.run.by, grant)}".strip()
             _settle(row, State.DONE, detail, target_id=operation.target_id, **told)
         case Operation.State.CONFLICT if operation.kind == Operation.Kind.CREATE:
             _is_there(row, operation, grant, told)
@@ -253,6 +261,8 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
             _later(row, State.REFUSED, f"{operation.detail} Nothing was changed.")
         case Operation.State.REFUSED:
             _settle(row, State.REFUSED, refusals.explain(operation).sentence, **told)
+        case Operation.State.UNKNOWN if operation.may_be_ours:  # which its owner can say
+            _settle(row, State.UNKNOWN, operation.detail, **told)
         case _:
             _later(row, State.UNKNOWN, operation.detail, operation=operation)
 
@@ -267,12 +277,12 @@ def _is_there(row: OnboardingRow, operation: Operation, grant: TokenCache, told:
         _settle(row, State.REFUSED, sentence.sentence, **told)
         return
     try:
-        found, deleted = kinds.look_up(grants.partner_center(grant), row.tenant_id, row.creates)
+        found, _ = seen_names.look_up(operation.customer, row.creates, grants.partner_center(grant), since=None)
     except UpstreamError as error:
         if isinstance(error, Throttled) and row.tries < MOST_TRIES:
             raise
-        found, deleted = None, False
-    if found is None or deleted:
+        found = None
+    if found is None or found.is_deleted:
         _settle(row, State.CONFLICT, f"{sentence.sentence}. We could not compare the two.", **told)
     elif different := kinds.differing(found, operation.fields):
         detail = f"The user name is taken by {found.display_name}, with {different}. Nothing was changed."

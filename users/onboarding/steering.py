@@ -91,6 +91,11 @@ def needs_sign_in(run: OnboardingRun) -> bool:
     return run.state == State.WAITING or not lasts
 
 
+def names_nobody(run: OnboardingRun) -> bool:
+    """Whether the rows do not say any more whom they were about, so that nothing can be done with them."""
+    return run.names_until is not None and run.names_until <= clock.now()
+
+
 def pause(run: OnboardingRun, *, by: Operator) -> bool:
     """No row is begun any more; what is under way comes to its end. False: it did not run."""
     with transaction.atomic():
@@ -132,6 +137,8 @@ def try_again(run: OnboardingRun, *, by: Operator, grant: TokenCache) -> int:
     What was refused goes as a new request; what nobody knows is looked up first, under its old id.
     """
     _must_be_own(run, by)
+    if names_nobody(run):
+        return 0
     count, afresh = 0, needs_sign_in(run)
     with transaction.atomic():
         untold: dict[str, Any] = {"reason": "", "notified_at": None, "mailed_at": None}  # the next end is told as well
@@ -176,14 +183,16 @@ def mail(run: OnboardingRun, *, by: Operator) -> None:
 def undo(run: OnboardingRun, *, by: Operator) -> OnboardingRun:
     """A new run, not started, that deletes just the users that this one has created. The same one if there is one."""
     _must_be_own(run, by)
-    known = run.followers.filter(kind=Operation.Kind.DELETE, state__in=OnboardingRun.BEFORE).first()
-    if known:
+    created = run.rows.filter(state=RowState.DONE).exclude(target_id="")
+    prepared = run.followers.filter(kind=Operation.Kind.DELETE, state__in=OnboardingRun.BEFORE)
+    whom = set(created.values_list("target_id", flat=True))
+    if (known := prepared.first()) and set(known.rows.values_list("target_id", flat=True)) == whom:
         return known
     with transaction.atomic():
+        prepared.delete()  # more were created since
         undoing = OnboardingRun.objects.create(
             by=by, kind=Operation.Kind.DELETE, title=f"Undo {run.title}"[:200], origin=run, state=State.CHECKED
         )
-        created = run.rows.filter(state=RowState.DONE).exclude(target_id="").select_related("operation")
         OnboardingRow.objects.bulk_create(
             OnboardingRow(
                 run=undoing,

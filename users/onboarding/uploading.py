@@ -79,7 +79,7 @@ def _read(request: OperatorRequest) -> HttpResponse:
         form.add_error("file", str(refused))
         return _page(request, form, customer, status=422)
     except drafts.StrangeForm:
-        form.add_error("file", "This form was sent before, by somebody else. Open it again")
+        form.add_error("file", "This form was sent before, with other rows or by somebody else. Open it again")
         return _page(request, form, customer, status=409)
     return response
 
@@ -131,7 +131,10 @@ def onboarding_columns(request: OperatorRequest, pk: uuid.UUID) -> HttpResponse:
     except FileRefused as refused:
         return _ask(request, file, sheet, said, trouble=str(refused))
     drafts.remember({columns.folded(guess.header): guess.field for guess in reading.guesses}, by=request.user)
-    run = drafts.make(lines, key=file.pk, by=request.user, source=file.name, customer=file.customer)
+    try:
+        run = drafts.make(lines, key=file.pk, by=request.user, source=file.name, customer=file.customer)
+    except drafts.StrangeForm:  # the other of two presses was faster, and that one counts
+        run = drafts.earlier(file.pk, by=request.user)
     file.delete()
     return _to_check(request, run)
 

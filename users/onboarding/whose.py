@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from customers import countries
 from customers.models import Customer
+from customers.search import MANY
 
 from .. import names
+from .sheet import shortened
 
 _TENANT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOST = 5  # customers that a sentence offers
+_LONGEST = 400  # characters of a name; what is longer names nobody, and is too much for a search
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,18 @@ class Customers:
 def _find(said: str) -> Found:
     text = said.lower()
     listed = Customer.objects.filter(listed=True)
+    if len(said) > _LONGEST:
+        return _told(said, [])
     if _TENANT_ID.fullmatch(text):
         found = list(listed.filter(tenant_id=text))
     elif not names.domain_problem(text):
         found = list(listed.filter(domain__iexact=text)) or [
-            each for each in listed.search(text)[:50] if text in (domain.lower() for domain in each.domains)
+            each for each in listed.search(text)[:MANY] if text in (domain.lower() for domain in each.domains)
         ]
     else:
         found = []
     if not found:
-        found = [each for each in listed.search(said)[:50] if countries.fold(each.name) == countries.fold(said)]
+        found = list(listed.filter(sort_name=countries.fold(said)))  # all of them: one of two would be a guess
     return _told(said, found)
 
 
@@ -63,6 +68,7 @@ def _told(said: str, found: list[Customer]) -> Found:
         )
     if found:
         return Found(sentence=f"{found[0].name} is not in Partner Center, so no user can be created there")
+    said = shortened(said)
     near = list(Customer.objects.filter(listed=True, tenant_id__isnull=False).search(said)[:_MOST])
     also = f" Did you mean {near[0].name}?" if len(near) == 1 else ""
     return Found(

@@ -24,6 +24,7 @@ _PARTS = 2_000  # files in the archive
 _CHUNK = 64 * 1024
 _LONGEST_TOKEN = 512 * 1024  # bytes of one tag; a parser keeps it whole
 _MOST_CELLS = 400_000
+_LAST_ROW = 1_048_576  # that a spreadsheet has
 _CELL = re.compile(r"([A-Z]{1,3})[0-9]{1,7}")
 _DATES = frozenset([*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)])
 _NOT_DATE = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|_.|\*.')  # of a format: quoted, escaped, colours, fillers
@@ -235,11 +236,14 @@ class _Cells(_Reader):
         match name:
             case "row":
                 number = int(attributes.get("r", self._line.number + 1))
-                if number <= self._line.number:
+                if not self._line.number < number <= _LAST_ROW:
                     raise FileRefused(_BROKEN)
                 self._line, self._column = _Line(number), -1
             case "c":
-                self._column = _column(attributes["r"]) if "r" in attributes else self._column + 1
+                column = _column(attributes["r"]) if "r" in attributes else self._column + 1
+                if column <= self._column:  # a second one would hide the first
+                    raise FileRefused(_BROKEN)
+                self._column = column
                 self._kind, self._style = attributes.get("t", "n"), int(attributes.get("s", 0))
                 self._has_formula, self.pieces = False, []
             case "f":

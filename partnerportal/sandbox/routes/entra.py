@@ -205,7 +205,7 @@ def _chooser(cloud: Cloud, fields: dict[str, str], signed_in: str) -> Response:
     content = (
         "<p>This is the sandbox. No password is asked; nobody here is real.</p>"
         f'<form method="post" action="?{html.escape(urlencode(fields))}">{buttons}'
-        '<p><label><input type="checkbox" name="mfa" value="1"> with a second factor</label></p>'
+        '<p><label><input type="checkbox" name="mfa" value="1"> Sign in with a second factor</label></p>'
         '<button name="cancel" value="1">Cancel</button></form>'
     )
     return _page("Pick an account", content)

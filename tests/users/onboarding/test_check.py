@@ -12,7 +12,7 @@ from partnerportal import clock, pace
 from partnerportal.models import AuditEvent, Pace, TokenCache
 from partnerportal.sandbox import seed
 from partnerportal.sandbox.seed_licences import CLASSROOM
-from partnerportal.sessions import PROVED_AT
+from partnerportal.sessions import PROVED_AT, UNPROVED
 from partnerportal.upstream.http import paced
 from tests.customers.gdap_reads import grant_of
 from tests.pages import Page
@@ -240,7 +240,9 @@ def test_each_customer_is_judged_by_the_rights_of_whoever_asks_and_asked_for_not
 def test_customers_are_named_by_tenant_id_domain_or_exact_name_and_ambiguous_ones_ask(admin):
     name = Customer.objects.get(tenant_id=tenant("contoso")).name
     twins = list(Customer.objects.filter(tenant_id__isnull=False).exclude(name=name)[:2])
-    Customer.objects.filter(pk__in=[each.pk for each in twins]).update(name="Twin & Sons", search_text="twin & sons")
+    Customer.objects.filter(pk__in=[each.pk for each in twins]).update(
+        name="Twin & Sons", sort_name="twin & sons", search_text="twin & sons"
+    )
     run = sent(
         admin,
         ("A", "B", "a.b", "DE", "", tenant("contoso").upper()),
@@ -272,6 +274,20 @@ def test_what_a_template_locks_holds_for_a_file(admin):
     assert told[3].startswith("Usage location is locked by Contoso Trading’s defaults: Netherlands.")
     assert run.rows.get(line=2).fields["usage_location"] == "NL"
     assert run.rows.get(line=2).user_name == f"alee@{DOMAIN}"
+
+
+def test_a_row_that_names_no_licence_gets_those_of_the_template_as_far_as_they_go(admin):
+    customer = Customer.objects.get(tenant_id=tenant("contoso"))
+    rules = {"licences": {"mode": "default", "value": "MEE_FACULTY"}}  # of which five are free
+    UserTemplate.objects.create(customer=customer, rules=rules, changed_by=TokenCache.objects.first().operator)
+    rows = [(f"N{n}", "X", f"n{n}.x", "DE", "", "") for n in range(6)]
+    run = sent(admin, *rows, ("Y", "Z", "y.z", "DE", "Minecraft Education", ""), ("A", "B", "a.b", "DE", "no", ""))
+    assert set(problems(run).values()) == {""}
+    with_one = [row.line for row in run.rows.all() if row.licences == {CLASSROOM.id: "Minecraft Education"}]
+    assert with_one == [2, 3, 4, 5, 8]  # who asked for it goes first
+    told = [[note["sentence"] for note in row.notes] for row in run.rows.filter(line__in=(6, 7, 9))]
+    assert told == [["None left of Minecraft Education: created without"]] * 2 + [[]]
+    assert "With Minecraft Education" in page_of(admin, run).words
 
 
 # --- The walk -----------------------------------------------------------------------------------------------
@@ -319,6 +335,16 @@ def test_a_check_is_good_for_fifteen_minutes_and_made_anew_before_the_start(admi
     assert check.is_fresh(checked())
 
 
+def test_whoever_has_signed_in_anew_and_proved_nothing_is_told_why(admin):
+    run = sent(admin, ("A", "B", "a.b", "DE", "", ""))
+    session = admin.session
+    session[UNPROVED] = "untold"
+    session.save()
+    words = Page(admin.get(reverse("run-check", args=[run.key]))).words
+    assert "has to add the optional claim auth_time" in words
+    assert "Sign in again to create them" in words
+
+
 def test_the_walk_ends_with_the_sign_in_that_asked_for_it(admin):
     upload(admin, csv(HEADER, ("A", "B", "a.b", "DE", "", "")), url=CONTOSO)
     TokenCache.objects.all().delete()
@@ -337,7 +363,10 @@ def test_a_run_creates_who_is_ready_with_their_licences_and_leaves_out_the_other
     session.save()
     answer = admin.post(reverse("run-check", args=[run.key]), {"step": "start"})
     assert answer["Location"] == reverse("run", args=[run.key])
+    directory.asked()
     engine.carry_out(run.rows.get(line=2).pk)
+    assert "partnercenter GET /v1/customers/…/users" not in directory.asked()  # the check has seen the names
+    assert Operation.objects.get(kind=Operation.Kind.CREATE).seen_absent_at
     (zoe,) = directory.named("zoe.berg")
     assert [licence.sku_id for licence in zoe.licences] == [CLASSROOM.id]
     ready, left_out = run.rows.all()
