@@ -178,15 +178,16 @@ def _asked(check: OnboardingCheck, customers: Iterable[Customer]) -> Iterator[tu
             facts.ask, by=by, graph=grants.graph(check.grant), partner_center=grants.partner_center(check.grant)
         )
         calls = [partial(ask, each.tenant_id or "", licences=each.pk in with_licences) for each in some]
-        with paced(pace):
-            yield from zip(some, side_by_side(calls), strict=True)
+        yield from zip(some, side_by_side(calls), strict=True)
 
 
-def side_by_side(calls: Iterable[Callable[[], facts.Answers]]) -> list[facts.Answers]:
+def side_by_side(calls: Iterable[Callable[[], facts.Answers]]) -> Iterator[facts.Answers]:
     """The answers, in the order of the calls; each is made in a thread that takes its turns by itself."""
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        futures = [pool.submit(contextvars.copy_context().run, _and_hang_up, call) for call in calls]
-        return [future.result() for future in futures]
+        with paced(pace):
+            futures = [pool.submit(contextvars.copy_context().run, _and_hang_up, call) for call in calls]
+        for future in futures:
+            yield future.result()
 
 
 def _and_hang_up(call: Callable[[], facts.Answers]) -> facts.Answers:
