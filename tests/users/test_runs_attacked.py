@@ -222,6 +222,16 @@ def test_licences_that_wait_for_their_turn_are_not_lost(admin, directory, worker
     assert (states(found), licences_of(directory, "anna")) == (["done"], [CLASSROOM.id])
 
 
+def test_licences_wait_until_microsoft_knows_the_new_user_everywhere(admin, directory, worker, sandbox, move_clock):
+    """TRUST F35."""
+    sandbox.state("replication_lag", seconds=60)
+    found = with_licence("anna")
+    worker.drain(found)
+    later(worker, move_clock, 6, 20, 50, 90, 160)
+    assert found.rows.get().detail == f"The licence was assigned: {CLASSROOM.name}."
+    assert licences_of(directory, "anna") == [CLASSROOM.id]
+
+
 def test_licences_that_are_never_taken_leave_the_row_done_and_say_so(admin, directory, worker, sandbox, move_clock):
     found = with_licence("anna")
     sandbox.fault("partnercenter", "status", method="POST", path="licenseupdates", status=429, times=0)

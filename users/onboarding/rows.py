@@ -9,7 +9,7 @@ from partnerportal.models import Operator, TokenCache
 from partnerportal.permissions import RoleMissing
 from partnerportal.upstream.errors import Throttled
 
-from .. import actions, deleting, first_licences, licensing, operations, queued
+from .. import actions, deleting, first_licences, kinds, licensing, operations, queued
 from ..models import OnboardingRow, Operation
 
 Kind = Operation.Kind
@@ -40,7 +40,7 @@ def _create(row: OnboardingRow, how: How) -> Operation:
 
 
 class NotYet(Exception):
-    """Nobody knows yet what became of the licences."""
+    """The licences are not assigned yet, or nobody knows what became of them."""
 
 
 def afterwards(done: Operation, by: Operator, grant: TokenCache) -> str:
@@ -62,6 +62,9 @@ def afterwards(done: Operation, by: Operator, grant: TokenCache) -> str:
     if following.state == Operation.State.REFUSED and following.status in (429, None):
         queued.anew(done, following)
         raise Throttled(source="Partner Center", retry_at=following.retry_at or clock.now() + ASK_AGAIN_AFTER)
+    if following.state == Operation.State.REFUSED and following.code == kinds.NO_SUCH_USER:
+        queued.anew(done, following)  # who was created is not known everywhere at once
+        raise NotYet
     if following.undecided and not trouble:
         raise NotYet
     return in_words(done, trouble)
