@@ -15,6 +15,7 @@ from partnerportal import clock
 from .models import Operation
 
 State = Operation.State
+MOST = 8  # requests for the licences of one user: one for each try of its row, and one that is left to a person
 
 
 def store(create: Operation, licences: Mapping[str, str]) -> None:
@@ -41,7 +42,19 @@ def after(create: Operation) -> Operation | None:
     """What was stored to follow this create, in whatever state it is; None when nothing was."""
     if create.kind != Operation.Kind.CREATE:
         return None
-    return Operation.objects.select_related("customer", "by").filter(op_id=_op_id(create)).first()
+    ids = [_op_id(create, number) for number in range(1, MOST + 1)]
+    tries = {each.op_id: each for each in Operation.objects.select_related("customer", "by").filter(op_id__in=ids)}
+    return next((tries[op_id] for op_id in reversed(ids) if op_id in tries), None)
+
+
+def anew(create: Operation, answered: Operation) -> None:
+    """What was answered and not done waits once more, as a request of its own (CONTRACT 1.7), `MOST` times in all."""
+    ids = [_op_id(create, number) for number in range(1, MOST + 1)]
+    if answered.op_id not in ids[:-1]:
+        return
+    same = "kind by session customer tenant_id target_id target_name fields before".split()
+    told = {name: getattr(answered, name) for name in same}
+    Operation.objects.create(op_id=ids[ids.index(answered.op_id) + 1], state=State.QUEUED, tries=0, **told)
 
 
 def licences_after(create: Operation) -> dict[str, str]:
@@ -60,6 +73,6 @@ def lead_on(create: Operation) -> None:
     Operation.objects.filter(op_id=_op_id(create), state=State.QUEUED).update(fence=F("fence") + 1, **known)
 
 
-def _op_id(create: Operation) -> uuid.UUID:
-    """The same one whoever asks, so that it can be stored and sent once only."""
-    return uuid.uuid5(create.op_id, "licences")
+def _op_id(create: Operation, number: int = 1) -> uuid.UUID:
+    """The same one whoever asks, so that each request can be stored and sent once only."""
+    return uuid.uuid5(create.op_id, "licences" if number == 1 else f"licences {number}")

@@ -1,15 +1,19 @@
 """Runs, looked at by somebody who wants them to go wrong: the moments between two statements."""
 
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 
-from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM
-from users import actions
+from partnerportal import clock
+from partnerportal.models import Pace
+from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM, CLASSROOM
+from users import actions, queued
 from users.models import OnboardingRow, OnboardingRun, Operation
-from users.onboarding import delivery, run, steering
+from users.onboarding import delivery, rows, run, steering
 
+from .conftest import tenant
 from .runs import RowState, State, checked, newcomers, sign_in_of, start, states
 from .test_runs import again, beat, creating, posts, worker
 
@@ -159,3 +163,105 @@ def test_a_row_whose_customer_has_another_tenant_than_was_checked_is_not_sent(ad
     worker.drain(found)
     assert states(found) == ["conflict"]
     assert directory.writes() == []
+
+
+# --- Tried again, and not for ever --------------------------------------------------------------------------
+
+
+def with_licence(*names):
+    found = checked()
+    newcomers(found, *names)
+    found.rows.update(licences={CLASSROOM.id: CLASSROOM.name})
+    return start(found)
+
+
+def later(worker, move_clock, *moments):
+    for moment in moments:
+        move_clock(moment)
+        beat(OnboardingRow.LOST)
+        worker.drain()
+
+
+def licences_of(directory, name):
+    return [licence.sku_id for licence in directory.named(name)[0].licences]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_licences_that_were_not_taken_are_sent_again_with_their_row(
+    admin, directory, worker, sandbox, move_clock, status
+):
+    """A 429 was answered, so the next one is a request of its own; what is not known is looked up first."""
+    found = with_licence("anna")
+    sandbox.fault(
+        "partnercenter", "status", method="POST", path="licenseupdates", status=status, headers={"Retry-After": "3"}
+    )
+    worker.drain(found)
+    assert states(found) == ["sent"]
+    assert (again(found).state, licences_of(directory, "anna")) == (State.RUNNING, [])
+    later(worker, move_clock, 6, 20, 50, 90)
+    assert (states(found), again(found).state) == (["done"], State.DONE)
+    assert found.rows.get().detail == f"The licence was assigned: {CLASSROOM.name}."
+    assert licences_of(directory, "anna") == [CLASSROOM.id]
+    ids = [line["request_id"] for line in posts(directory) if "licenseupdates" in line["path"]]
+    assert (len(ids), len(set(ids))) == (2, 2 if status == 429 else 1)
+
+
+def test_licences_that_wait_for_their_turn_are_not_lost(admin, directory, worker, move_clock, monkeypatch):
+    """Our own pace says no in the middle of a row: nothing was refused."""
+    found = with_licence("anna")
+    really = rows.afterwards
+
+    def too_many(*args):
+        Pace.objects.filter(pk=tenant("contoso")).update(next_at=clock.now() + timedelta(seconds=9))
+        return really(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rows, "afterwards", too_many)
+        worker.drain(found)
+    later(worker, move_clock, 12, 30)
+    assert (states(found), licences_of(directory, "anna")) == (["done"], [CLASSROOM.id])
+
+
+def test_licences_wait_until_microsoft_knows_the_new_user_everywhere(admin, directory, worker, sandbox, move_clock):
+    """TRUST F35."""
+    sandbox.state("replication_lag", seconds=60)
+    found = with_licence("anna")
+    worker.drain(found)
+    later(worker, move_clock, 6, 20, 50, 90, 160)
+    assert found.rows.get().detail == f"The licence was assigned: {CLASSROOM.name}."
+    assert licences_of(directory, "anna") == [CLASSROOM.id]
+
+
+def test_licences_that_are_never_taken_leave_the_row_done_and_say_so(admin, directory, worker, sandbox, move_clock):
+    found = with_licence("anna")
+    sandbox.fault("partnercenter", "status", method="POST", path="licenseupdates", status=429, times=0)
+    worker.drain(found)
+    later(worker, move_clock, *(100 * number for number in range(1, 12)))
+    assert (states(found), again(found).state) == (["done"], State.DONE)
+    assert "licence was not assigned yet" in found.rows.get().detail
+    assert len(posts(directory)) <= 1 + queued.MOST
+
+
+def test_a_run_that_was_stopped_sends_no_licences_that_waited(admin, directory, worker, sandbox, move_clock):
+    found = with_licence("anna")
+    sandbox.fault("partnercenter", "status", method="POST", path="licenseupdates", status=429)
+    worker.drain(found)
+    steering.stop(again(found), by=found.by)
+    later(worker, move_clock, 20, 80)
+    assert (states(found), again(found).state) == (["done"], State.STOPPED)
+    assert licences_of(directory, "anna") == []
+    assert "licence was not assigned yet" in found.rows.get().detail
+
+
+def test_a_row_that_is_asked_to_slow_down_again_and_again_fails_after_six_tries(
+    admin, directory, worker, sandbox, move_clock
+):
+    """TRUST 2.4: six retries an item."""
+    found = creating("anna")
+    sandbox.fault(
+        "partnercenter", "status", method="POST", path="/users$", status=429, headers={"Retry-After": "30"}, times=0
+    )
+    worker.drain(found)
+    later(worker, move_clock, *(400 * number for number in range(1, 9)))
+    assert (states(found), again(found).state) == (["refused"], State.DONE)
+    assert len(posts(directory)) == run.MOST_TRIES + 1

@@ -1,14 +1,19 @@
 """What one row of a run asks for, as the write that a form would have made: the same checks, the same operation."""
 
+from datetime import timedelta
 from typing import Any
 
-from partnerportal import grants
+from customers.access import ActionDenied
+from partnerportal import clock, grants
 from partnerportal.models import Operator, TokenCache
+from partnerportal.permissions import RoleMissing
+from partnerportal.upstream.errors import Throttled
 
-from .. import actions, deleting, first_licences, licensing
+from .. import actions, deleting, first_licences, kinds, licensing, operations, queued
 from ..models import OnboardingRow, Operation
 
 Kind = Operation.Kind
+ASK_AGAIN_AFTER = timedelta(seconds=60)
 How = dict[str, Any]
 """What all writes are told alike: in which customer, under which `op_id`, by whom and with whose tokens."""
 
@@ -34,12 +39,39 @@ def _create(row: OnboardingRow, how: How) -> Operation:
     )
 
 
-def afterwards(done: Operation, by: Operator, grant: TokenCache) -> str:
-    """Send what waits for an operation that is done: the licences of a new user. Returns how that went, in words.
+class NotYet(Exception):
+    """The licences are not assigned yet, or nobody knows what became of them."""
 
-    `by` has the app roles that were read last.
+
+def afterwards(done: Operation, by: Operator, grant: TokenCache) -> str:
+    """Send what waits for an operation that is done, the licences of a new user, or find out what became of them.
+
+    Returns how that went, in words. `by` has the app roles that were read last. Raises `NotYet` and an `UpstreamError`
+    while it may still come to something: then it is to be called again.
     """
-    trouble = first_licences.follow(done, by=by, grant=grant, in_run=True)
+    following, trouble = queued.after(done), ""
+    if following is None:
+        return ""
+    operations.settled(following)
+    try:
+        if following.state == Operation.State.UNKNOWN:
+            actions.check_again(following, by=by, grant=grant)
+        actions.send_again(following, proved=False, by=by, grant=grant, in_run=True)
+    except (ActionDenied, RoleMissing) as denied:
+        trouble = getattr(denied, "reason", str(denied))
+    if following.state == Operation.State.REFUSED and following.status in (429, None):
+        queued.anew(done, following)
+        raise Throttled(source="Partner Center", retry_at=following.retry_at or clock.now() + ASK_AGAIN_AFTER)
+    if following.state == Operation.State.REFUSED and following.code == kinds.NO_SUCH_USER:
+        queued.anew(done, following)  # who was created is not known everywhere at once
+        raise NotYet
+    if following.undecided and not trouble:
+        raise NotYet
+    return in_words(done, trouble)
+
+
+def in_words(done: Operation, trouble: str = "") -> str:
+    """How it stands with what follows this operation. `trouble`: why that was not sent."""
     told = first_licences.told(done, trouble)
     return f"{told.title} {told.body}".strip() if told else ""
 

@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 State = OnboardingRow.State
 MOST_TRIES = 6
 PAUSES = (5, 10, 20, 40, 60, 60)  # seconds, one after the other: what was just created may not be seen yet
-ASK_AGAIN_AFTER = timedelta(seconds=60)
 REPLICATION = timedelta(seconds=60)  # what is not seen after that long was most likely not done
 
 STOPPED = "Stopped before it was sent."
@@ -44,6 +43,7 @@ PUT_BACK = (
     "Nothing was sent. Our database was put back from an older copy after the run had started, so this run may have "
     "created them. Then set a new password: the first one is lost."
 )
+LICENCES_WAIT = "The user is there. The licences are still to be assigned."
 OTHER_TENANT = "This customer has another tenant now than the one that was checked. Nothing was sent."
 STILL_OPEN = "Another form or run has sent a user with this name, and nobody knows yet if it was created."
 
@@ -154,7 +154,8 @@ def _send(row: OnboardingRow, grant: TokenCache) -> None:
     if operation is None:
         _settle(row, State.DONE, "It was so already. Nothing was sent.")
         return
-    row.tries = 0  # from here on they count look-ups
+    if operation.status != 429:
+        row.tries = 0  # from here on they count look-ups
     _follow(row, operation, grant)
 
 
@@ -239,8 +240,7 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
     told: dict[str, Any] = {"operation": operation, "code": operation.code, "correlation_id": operation.correlation_id}
     match operation.state:
         case Operation.State.DONE:
-            detail = f"{operation.detail} {rows.afterwards(operation, row.run.by, grant)}".strip()
-            _settle(row, State.DONE, detail, target_id=operation.target_id, **told)
+            _done(row, operation, grant, told)
         case Operation.State.CONFLICT if operation.kind == Operation.Kind.CREATE:
             _is_there(row, operation, grant, told)
         case Operation.State.CONFLICT:
@@ -254,7 +254,7 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
             raise SignInAgain(source="Partner Center", code=operation.code)
         case Operation.State.REFUSED if operation.status == 429:
             _anew(row)
-            retry_at = operation.retry_at or clock.now() + ASK_AGAIN_AFTER  # whoever heard it has died
+            retry_at = operation.retry_at or clock.now() + rows.ASK_AGAIN_AFTER  # whoever heard it has died
             raise Throttled(source="Partner Center", retry_at=retry_at)
         case Operation.State.REFUSED if operation.status is None:  # it never left
             _anew(row)
@@ -265,6 +265,25 @@ def _follow(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None
             _settle(row, State.UNKNOWN, operation.detail, **told)
         case _:
             _later(row, State.UNKNOWN, operation.detail, operation=operation)
+
+
+def _done(row: OnboardingRow, operation: Operation, grant: TokenCache, told: dict[str, Any]) -> None:
+    """It is done; what follows it may take some tries more. Once the run is stopped, nothing that waits is sent."""
+    tries = row.tries + 1
+    until = clock.now() + timedelta(seconds=PAUSES[min(row.tries, MOST_TRIES - 1)])
+    try:
+        is_stopped = row.run.state == OnboardingRun.State.STOPPING
+        after = rows.in_words(operation) if is_stopped else rows.afterwards(operation, row.run.by, grant)
+    except SignInAgain:
+        raise
+    except (rows.NotYet, UpstreamError) as error:
+        if tries <= MOST_TRIES:
+            if isinstance(error, Throttled):
+                until = min(max(until, error.retry_at), clock.now() + OnboardingRow.LONGEST_WAIT)
+            _back(row, operation, tries=tries, not_before=until, detail=LICENCES_WAIT)
+            return
+        after = rows.in_words(operation)
+    _settle(row, State.DONE, f"{operation.detail} {after}".strip(), target_id=operation.target_id, **told)
 
 
 def _is_there(row: OnboardingRow, operation: Operation, grant: TokenCache, told: dict[str, Any]) -> None:
@@ -322,6 +341,7 @@ def _later(row: OnboardingRow, at_last: State, detail: str, operation: Operation
 
 def _back(row: OnboardingRow, operation: Operation | None, **values: Any) -> None:
     """Hand the row back undecided: to be sent, or to be looked up."""
+    operation = operation or Operation.objects.filter(op_id=row.op_id).first()  # it may have been sent just now
     was_sent = operation is not None and operation.op_id == row.op_id
     values |= {"state": State.SENT if was_sent else State.QUEUED, "operation": operation if was_sent else None}
     if not row.write(held=False, **values):
