@@ -41,6 +41,10 @@ def copy_of(found):
     return set(IndexedUser.objects.filter(index=found, walk=found.copy).values_list("user_id", flat=True))
 
 
+def active(directory, key="contoso"):
+    return {user.id for user in directory.users(key).values() if not user.deleted_at}
+
+
 def everybody(directory, key="contoso"):
     """The ids of all users, deleted ones too."""
     return set(directory.users(key))
