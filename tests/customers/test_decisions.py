@@ -325,7 +325,8 @@ def crowd():
     for customer in Customer.objects.all()[::4]:
         customer.gdap_state, customer.gdap_ends_at = "live", clock.now() + timedelta(days=customer.pk % 50)
         customer.save()
-    mine, *theirs = Customer.objects.get(key=tenant(14)), *Customer.objects.filter(name__in=["Firma 15", "Firma 16"])
+    mine = Customer.objects.get(key=tenant(14))
+    theirs = Customer.objects.filter(name__in=["Firma 15", "Firma 16"])
     MatchSuggestion.objects.bulk_create(  # so that one decision takes others out of the queue
         MatchSuggestion(partner_center=mine, avepoint=other, reason=Reason.NAMES) for other in theirs
     )
