@@ -220,7 +220,7 @@ class Storm:
         for customer in self.sandbox.running.cloud.world.customers.values():
             users = customer.directory.users.values() if customer.id not in left_out else ()
             if names := [user.upn for user in users if user.deleted_at is None]:
-                taken[customer.id] = names
+                taken[customer.id] = names[:40]
         asked = {"rows": rows, "runs": runs, "customers": CUSTOMERS, "prefix": self.prefix, "taken": taken}
         command = [sys.executable, "-m", "tests.faults.make_runs", json.dumps(asked)]
         self.keys = self.said_by(command, "make.log").split()
@@ -466,18 +466,21 @@ def tortured(desk: Desk, sandbox: Cloud, rows: int, kills: int, *, runs: int = 2
         "DJANGO_SETTINGS_MODULE": "tests.faults.impatient_settings",
     }
     storm = Storm(desk, sandbox, random.Random(number), url)
+    sys.stdout.write(
+        f"\nseed {number}, {'PostgreSQL, RabbitMQ' if desk.broker_url.startswith('amqp') else 'SQLite, files'}\n"
+    )
     with storm.open_nursery():
         storm.start_all()
         sandbox.state("replication_lag", seconds=LAG)
-        found = [storm.half(rows // 2, kills // 2, runs=runs, replays=replays) for replays in (True, False)]
-    where = "PostgreSQL, RabbitMQ" if desk.broker_url.startswith("amqp") else "SQLite, files"
-    lines = [f"{where + f', seed {number}':<40} " + " ".join(f"{head:>8}" for head in ("id known", "ignored"))]
-    for name in found[0]:
-        figures = [half[name] for half in found]
-        lines.append(f"{name:<40} " + " ".join(f"{len(n) if isinstance(n, list) else n:>8}" for n in figures))
-    sys.stdout.write("\n" + "\n".join(lines) + "\n")
-    wrong = {name: [half[name][:20] for half in found] for name in MUST_BE_NONE if any(half[name] for half in found)}
-    assert not wrong, f"seed {number}"
+        for replays in (True, False):
+            figures = storm.half(rows // 2, kills // 2, runs=runs, replays=replays)
+            lines = [f"  the id is {'known' if replays else 'ignored'} when it comes again"]
+            for name, found in figures.items():
+                lines.append(f"{name:<42}{len(found) if isinstance(found, list) else found:>7}")
+            sys.stdout.write("\n".join(lines) + "\n")
+            sys.stdout.flush()
+            wrong = {name: figures[name][:20] for name in MUST_BE_NONE if figures[name]}
+            assert not wrong, f"seed {number}"
 
 
 @pytest.mark.torture
