@@ -310,10 +310,10 @@ class Storm:
         while not over():
             assert time.monotonic() < until, f"{what}: {self.open_rows()} rows are open\n{self.said()}"
             self.look()
-            self.clock += 5
+            self.clock += 8
             self.sandbox.state("set_clock_offset", seconds=self.clock)
             self.desk.move_clock(self.clock)
-            time.sleep(0.5)
+            time.sleep(0.3)
 
     def said(self) -> str:
         return "\n".join(f"--- {path.name}\n{path.read_text()[-2000:]}" for path in self.desk.folder.glob("*.log"))

@@ -126,8 +126,11 @@ def _grant_of(run: OnboardingRun) -> TokenCache:
 
 
 def _send(row: OnboardingRow, grant: TokenCache) -> None:
-    """Send it for the first time. What is raised in here was raised before anything was sent."""
-    if not row.write(in_state=OnboardingRun.State.RUNNING, state=State.SENT):
+    """Send it for the first time. What is raised in here was raised before anything was sent.
+
+    Under an id that nobody has heard of: in a database that was put back, that of the row may have been used.
+    """
+    if not row.write(in_state=OnboardingRun.State.RUNNING, state=State.SENT, op_id=uuid.uuid4()):
         _back(row, None)  # paused just now
         return
     try:
