@@ -2,8 +2,9 @@
 
 A fault is `{service, method, path, kind, times, …}`. It meets a call when service and method are equal (or left out)
 and the regular expression `path` is found in the vendor's path. `times` is 1 by default, 0 = until cleared; `skip` lets
-that many matching calls through first; `share` (1) is the part of them that it meets, by the dice; `query` is a second regular expression, on the query; `persona` names a caller;
-`header` names a request header that must be there (`MS-ContinuationToken`: only later pages).
+that many matching calls through first; `share` (1) is the part of them that it meets, by the dice; `query` is a second
+regular expression, on the query; `persona` names a caller; `header` names a request header that must be there
+(`MS-ContinuationToken`: only later pages).
 
 ================  ==========================================================================================
 kind              what happens; every kind also takes `effect` (does the call happen at all?)

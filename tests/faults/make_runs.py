@@ -8,6 +8,7 @@ taken.
 import json
 import sys
 from itertools import islice
+from typing import Any
 
 import django
 
@@ -42,7 +43,7 @@ def main() -> None:
         print(run.key)
 
 
-def row_of(run: OnboardingRun, line: int, number: int, customer: Customer, asked: dict) -> OnboardingRow:  # type: ignore[type-arg]
+def row_of(run: OnboardingRun, line: int, number: int, customer: Customer, asked: dict[str, Any]) -> OnboardingRow:
     """A row for a newcomer, or for somebody who is there."""
     name = f"{asked['prefix']}{number}"
     there = asked["taken"][customer.tenant_id]
@@ -52,7 +53,7 @@ def row_of(run: OnboardingRun, line: int, number: int, customer: Customer, asked
         run=run,
         line=line,
         customer=customer,
-        tenant_id=customer.tenant_id,
+        tenant_id=customer.tenant_id or "",
         user_name=user_name,
         target_name=f"Ada {name}",
         creates=user_name.lower(),

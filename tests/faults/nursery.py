@@ -10,17 +10,18 @@ import os
 import runpy
 import signal
 import sys
+from importlib import import_module
 
 import celery.apps.beat
 import celery.apps.worker
 import celery.bin.celery
 import celery.concurrency.thread
 import django
-import gunicorn.app.wsgiapp
 
 from tests.faults.impatient_celery import app
 
 django.setup()
+import_module("gunicorn.app.wsgiapp")
 app.loader.import_default_modules()
 
 import django.core.management.commands.migrate
@@ -30,7 +31,7 @@ import partnerportal.broker
 import partnerportal.urls
 import partnerportal.wsgi
 
-__all__ = ["celery", "django", "gunicorn", "kombu", "partnerportal"]  # imported so that nobody has to later
+__all__ = ["celery", "django", "kombu", "partnerportal"]  # imported so that nobody has to later
 
 
 def become(log: str, argv: list[str]) -> None:

@@ -56,8 +56,10 @@ class Desk:
     queue: str = field(default_factory=lambda: f"test-{uuid.uuid4()}")
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, command: list[str], log: str, **more: Any) -> subprocess.Popen[bytes]:
-        """A process; what it says goes to a file of the folder, unless `more` says otherwise."""
+    def start(
+        self, command: list[str], log: str, *, stdin: int | None = None, stdout: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        """A process; what it says goes to a file of the folder, but for what goes to `stdout`."""
         environment = os.environ | {
             "VAR_DIR": str(self.folder),
             "TEST_DATABASE_URL": self.database_url,
@@ -71,10 +73,11 @@ class Desk:
                 command,
                 cwd=ROOT,
                 env=environment,
+                stdin=stdin,
+                stdout=output if stdout is None else stdout,
                 stderr=output,
                 start_new_session=True,
                 umask=0o077,
-                **({"stdout": output} | more),
             )
         self.processes.append(process)
         return process

@@ -1,9 +1,12 @@
 """What strikes a run from outside while it is under way: its database, its tokens, its people, a restored backup."""
 
 import contextlib
+import os
+import resource
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -136,7 +139,45 @@ def test_while_the_disk_of_the_database_is_full_nothing_is_sent_and_afterwards_a
     assert len(posts(directory)) == 40
 
 
-# --- A backup (TRUST F39) -----------------------------------------------------------------------------------
+@contextlib.contextmanager
+def no_file_handle_left() -> Iterator[None]:
+    """Every number that a file could have is taken."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(highest + 1, soft), hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for number in taken:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_without_a_file_handle_left_sends_nothing_that_it_cannot_store_and_ends_all_afterwards(
+    admin, directory, worker, move_clock
+):
+    """TRUST F14: no new connection, no new file."""
+    found = creating("anna", "bert")
+    worker.messages += delivery.due(found)
+    with no_file_handle_left():
+        for _ in range(2):
+            with contextlib.suppress(OSError, OperationalError):
+                worker.take()
+    assert directory.writes() == []
+    assert "refused" not in states(found)
+    beat(OnboardingRow.SILENT + OnboardingRow.LOST)
+    worker.drain()
+    brought_to_an_end(found, worker, move_clock)
+    assert states(found) == ["done", "done"]
+    assert [len(directory.named(name)) for name in ("anna", "bert")] == [1, 1]
+
+
+# --- A backup, and an upgrade (TRUST F38, F39) ---------------------------------------------------------------
 
 
 def what_a_backup_holds() -> Callable[[], None]:
@@ -195,6 +236,23 @@ def test_after_a_backup_was_restored_nothing_is_sent_before_somebody_says_so_and
     assert "bert" in second.detail  # whose password nobody has any more: never "done", whether ids are known again
     assert "is taken" in second.detail
     sandbox.running.journal.clear()  # or the fixture would look for the intent of what the backup did not have
+    assert [len(directory.named(name)) for name in ("anna", "bert")] == [1, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_that_a_version_before_has_left_open_are_ended_by_this_one(admin, directory, worker):
+    """TRUST F38: the tables go back to how they were when there were no files of users, and forward again."""
+    found = creating("anna", "bert")
+    worker.messages += delivery.due(found)
+    worker.take()
+    worker.messages.clear()  # the old worker was told to end
+    try:
+        call_command("migrate", "users", "0009", verbosity=0)
+    finally:
+        call_command("migrate", "users", verbosity=0)
+    beat(OnboardingRow.LOST)
+    worker.drain()
+    assert states(found) == ["done", "done"]
     assert [len(directory.named(name)) for name in ("anna", "bert")] == [1, 1]
 
 
