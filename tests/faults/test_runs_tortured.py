@@ -88,8 +88,8 @@ class Storm:
     @contextmanager
     def open_nursery(self) -> Iterator[None]:
         """Its children end with it."""
-        command, pipe = [sys.executable, "-m", "tests.faults.nursery"], subprocess.PIPE
-        self.nursery = self.desk.start(command, "nursery.log", stdin=pipe, stdout=pipe)
+        command = [sys.executable, "-m", "tests.faults.nursery"]
+        self.nursery = self.desk.start(command, "nursery.log", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             yield
         finally:

@@ -278,6 +278,19 @@ def test_the_password_of_whom_a_dead_worker_created_waits_for_a_run_that_is_paus
     assert shown.reveal() == directory.named("anna")[0].password
 
 
+def test_a_row_that_is_claimed_while_its_run_is_paused_waits_for_the_run_and_is_not_given_up(admin, directory, worker):
+    found = creating("anna")
+    (row_id,) = delivery.due(found)
+    row = OnboardingRow.claim(row_id)
+    assert steering.pause(found, by=found.by)
+    row.run.refresh_from_db()  # as if the claim had found it due a moment before
+    run._attempt(row)
+    assert (states(found), directory.writes()) == (["queued"], [])
+    assert steering.resume(again(found), by=found.by, grant=sign_in_of("admin"))
+    worker.drain(again(found))
+    assert states(found) == ["done"]
+
+
 # --- Tokens and people (TRUST F31 to F33) -------------------------------------------------------------------
 
 

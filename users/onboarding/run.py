@@ -73,7 +73,10 @@ def carry_out(row_id: int) -> OnboardingRow | None:
 def _attempt(row: OnboardingRow) -> None:
     operation = Operation.objects.select_related("by", "customer").filter(op_id=row.op_id).first()
     if operation is None and row.run.state != OnboardingRun.State.RUNNING:
-        _settle(row, State.STOPPED, STOPPED)
+        if row.run.state in OnboardingRun.HALTED:  # since it was found to be due
+            _back(row, None)
+        else:
+            _settle(row, State.STOPPED, STOPPED)
         return
     asks = operation is None or operation.undecided
     if asks and (until := pace.full_until(row.tenant_id)):  # no worker waits for that with the row in its hands
