@@ -20,8 +20,8 @@ from django.urls import reverse
 from psycopg import sql
 
 from partnerportal.models import AuditEvent
+from partnerportal.sandbox.server import RunningSandbox
 from tests.conftest import Browser, Cloud
-from tests.faults.test_creates_tortured import on_this_database
 from tests.faults.test_runs_tortured import Storm
 from tests.faults.test_worker_killed import Desk
 from tests.pages import Page
@@ -29,8 +29,6 @@ from tests.requirements_plugin import POSTGRES_URL
 from tests.users.conftest import Directory
 from tests.users.runs import State, checked, newcomers, start, states
 from users.models import OnboardingRow, OnboardingRun, Operation
-
-__all__ = ["on_this_database"]  # a fixture
 
 
 @dataclass
@@ -83,21 +81,31 @@ class Under:
         assert not told.filter(kind="intent").exclude(attempt__in=outcomes).exists()
 
 
-@pytest.fixture
-def under(
-    on_this_database: Desk, sandbox: Cloud, admin: Browser, move_clock: Callable[[float], None]
-) -> Iterator[Under]:
-    on_this_database.folder = Path(settings.VAR_DIR)  # the clock and the kept head of the trail are ours too
-    on_this_database.more = {
+@pytest.fixture(scope="module")
+def nursery(django_db_setup: None, running_cloud: RunningSandbox) -> Iterator[Storm]:
+    """Where workers come from, for all tests of a process; it has opened nothing itself."""
+    name = connection.settings_dict["NAME"]
+    url = f"sqlite:///{name}" if connection.vendor == "sqlite" else f"{POSTGRES_URL.rpartition('/')[0]}/{name}"
+    desk = Desk(Path(settings.VAR_DIR), url, "filesystem://", lambda _query: [])  # the tests' own clock and kept head
+    desk.more = {
         "TEST_DEADLINE": "20",
         "TEST_LOOKS_EVERY": "0.3",
         "DJANGO_SETTINGS_MODULE": "tests.faults.impatient_settings",
     }
-    storm = Storm(on_this_database, sandbox, random.Random(1), "")
-    storm.empty_broker()
-    sandbox.running.journal.clear()
+    storm = Storm(desk, Cloud(running_cloud), random.Random(), "")
     with storm.open_nursery():
-        yield Under(storm, sandbox, move_clock)
+        yield storm
+
+
+@pytest.fixture
+def under(nursery: Storm, sandbox: Cloud, admin: Browser, move_clock: Callable[[float], None]) -> Iterator[Under]:
+    nursery.empty_broker()
+    for log in nursery.desk.folder.glob("*.log"):
+        log.write_text("")
+    sandbox.running.journal.clear()
+    yield Under(nursery, sandbox, move_clock)
+    for name in list(nursery.running):
+        nursery.kill(name)
 
 
 @pytest.fixture
@@ -132,7 +140,7 @@ def test_at_row_14_of_40_worker_beat_and_broker_die_and_all_40_are_there_once_wi
 
 def test_a_worker_that_is_told_to_end_finishes_the_rows_in_its_hands_and_lets_go_of_all(under):
     """TRUST F6: SIGTERM, as in a deployment."""
-    found = under.begin(12)
+    found = under.begin(8)
     under.sandbox.fault("partnercenter", "slow", method="POST", path="/users$", seconds=1, times=4)
     for name in ("beat", "worker 1"):
         under.storm.start(name)
@@ -147,7 +155,7 @@ def test_a_worker_that_is_told_to_end_finishes_the_rows_in_its_hands_and_lets_go
     assert not Operation.objects.exclude(state="done").exists()
     under.storm.start("worker 2")
     under.ends()
-    under.created_once(12)
+    under.created_once(8)
 
 
 def test_a_worker_that_was_stopped_taken_over_from_and_woken_changes_nothing_any_more(under):
@@ -162,6 +170,7 @@ def test_a_worker_that_was_stopped_taken_over_from_and_woken_changes_nothing_any
     under.storm.start("worker 2")
     under.ends()
     before = list(found.rows.order_by("line").values())
+    under.storm.running["asleep"] = asleep
     os.kill(asleep, signal.SIGCONT)
     under.until(lambda: "was taken over" in under.storm.desk.said("worker 1.log"), "the first one has noticed")
     assert list(found.rows.order_by("line").values()) == before
@@ -171,7 +180,7 @@ def test_a_worker_that_was_stopped_taken_over_from_and_woken_changes_nothing_any
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="a file does not go away while it is open")
 def test_a_database_that_goes_away_stops_the_sending_and_comes_back_to_a_run_that_goes_on(under):
     """TRUST F10, F11: PostgreSQL ends all connections and lets nobody in; then it does again."""
-    under.begin(30)
+    under.begin(20)
     for name in ("beat", "worker 1"):
         under.storm.start(name)
     under.until(lambda: len(under.posts()) >= 3, "the run is under way")
@@ -189,4 +198,4 @@ def test_a_database_that_goes_away_stops_the_sending_and_comes_back_to_a_run_tha
         assert len(under.posts()) == sent
         server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
     under.ends()
-    under.created_once(30)
+    under.created_once(20)
