@@ -253,7 +253,7 @@ def password_of(operation: Operation, *, by: Operator, grant: TokenCache) -> Sec
     """
     if operation.sealed_password is None or operation.state != State.DONE or operation.decided_at is None:
         return None
-    in_a_run = OnboardingRow.objects.filter(operation=operation).exists()
+    in_a_run = OnboardingRow.objects.filter(op_id=operation.op_id).exists()
     if operation.by_id != by.pk or not (in_a_run or operation.session == grant.pk):
         return None
     if clock.now() - operation.decided_at >= (Operation.SEALED_FOR if in_a_run else Operation.SHOWN_FOR):

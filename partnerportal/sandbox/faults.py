@@ -2,8 +2,9 @@
 
 A fault is `{service, method, path, kind, times, …}`. It meets a call when service and method are equal (or left out)
 and the regular expression `path` is found in the vendor's path. `times` is 1 by default, 0 = until cleared; `skip` lets
-that many matching calls through first; `query` is a second regular expression, on the query; `persona` names a caller;
-`header` names a request header that must be there (`MS-ContinuationToken`: only later pages).
+that many matching calls through first; `share` (1) is the part of them that it meets, by the dice; `query` is a second
+regular expression, on the query; `persona` names a caller; `header` names a request header that must be there
+(`MS-ContinuationToken`: only later pages).
 
 ================  ==========================================================================================
 kind              what happens; every kind also takes `effect` (does the call happen at all?)
@@ -36,6 +37,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import random
 import re
 import threading
 import time
@@ -55,7 +57,7 @@ KINDS = WITHOUT_EFFECT | frozenset(
 _KNOWN = frozenset(
     ("service", "method", "path", "query", "persona", "header", "kind", "times", "skip", "effect", "status", "headers",
      "body", "seconds", "after", "bytes", "at", "honest", "fresh", "per_second", "retry_after", "shape", "megabytes",
-     "gzip", "depth", "members")
+     "gzip", "depth", "members", "share")
 )  # fmt: skip
 _HTML = (
     "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1>"
@@ -126,8 +128,11 @@ class Faults:
             re.compile(str(spec.get("path", "")))
             re.compile(str(spec.get("query", "")))
             times, skip = int(spec.get("times", 1)), int(spec.get("skip", 0))
+            share = float(spec.get("share", 1))
         except (re.error, TypeError, ValueError) as why:
             raise BadFault(str(why)) from why
+        if not 0 <= share <= 1:
+            raise BadFault("share is a part of the calls: 0 to 1")
         return Fault(next(self._numbers), dict(spec), times if times > 0 else -1, skip)
 
     def clear(self) -> None:
@@ -147,6 +152,8 @@ class Faults:
         with self._lock:
             for fault in self._faults:
                 if not fault.meets(request):
+                    continue
+                if random.random() >= fault.number_of("share", 1):  # noqa: S311 - dice, no secret
                     continue
                 if fault.skip > 0:
                     fault.skip -= 1

@@ -56,7 +56,10 @@ class Desk:
     queue: str = field(default_factory=lambda: f"test-{uuid.uuid4()}")
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, command: list[str], log: str, *, stdin: int | None = None, stdout: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        """A process; what it says goes to a file of the folder, but for what goes to `stdout`."""
         environment = os.environ | {
             "VAR_DIR": str(self.folder),
             "TEST_DATABASE_URL": self.database_url,
@@ -70,7 +73,8 @@ class Desk:
                 command,
                 cwd=ROOT,
                 env=environment,
-                stdout=output,
+                stdin=stdin,
+                stdout=output if stdout is None else stdout,
                 stderr=output,
                 start_new_session=True,
                 umask=0o077,
@@ -93,7 +97,9 @@ class Desk:
         return row
 
     def move_clock(self, seconds: float) -> None:
-        (self.folder / "clock_offset").write_text(str(seconds))
+        """Whoever looks meanwhile sees the old time or the new one, and not a file that is empty."""
+        (self.folder / "clock_offset.new").write_text(str(seconds))
+        (self.folder / "clock_offset.new").replace(self.folder / "clock_offset")
 
     def until(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
         """Wait for a condition, not for a time."""

@@ -68,6 +68,12 @@ def test_skip_lets_the_first_calls_through(asker: Asker) -> None:
     assert [asker.partner_center("GET", "/customers").status_code for _ in range(4)] == [200, 200, 500, 200]
 
 
+def test_a_fault_with_a_share_meets_that_part_of_the_calls(asker: Asker) -> None:
+    asker.fault(service="partnercenter", kind="status", times=0, share=0.5)
+    statuses = [asker.partner_center("GET", "/customers").status_code for _ in range(60)]
+    assert 5 < statuses.count(500) < 55  # outside of that in one of 10^11 runs
+
+
 def test_slow_waits_and_then_answers_as_usual(asker: Asker) -> None:
     asker.fault(service="partnercenter", kind="slow", seconds=0.3)
     started = time.monotonic()
@@ -231,6 +237,7 @@ def test_faults_reach_every_service(asker: Asker, service: str) -> None:
         {"kind": "status", "service": "moon"},
         {"kind": "status", "colour": "red"},
         {"kind": "status", "path": "("},
+        {"kind": "status", "share": 1.5},
         "status",
     ],
 )

@@ -4,8 +4,9 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
+from django.apps import apps
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from customers.models import Customer
 from partnerportal import clock
@@ -178,8 +179,10 @@ class Operation(models.Model):
     def purge_secrets(cls) -> int:
         """Destroy every sealed password whose time is over. Returns how many."""
         now = clock.now()
-        # Of a run nobody has seen it yet; a link may be made from it for a day.
-        shown = Q(state=cls.State.DONE, decided_at__lt=now - cls.SHOWN_FOR, row=None)
+        # Of a run nobody has seen it yet; a link may be made from it for a day. Its row may not know its operation yet.
+        rows = apps.get_model("users.OnboardingRow").objects
+        by_hand = ~Exists(rows.filter(op_id=OuterRef("op_id")))
+        shown = Q(by_hand, state=cls.State.DONE, decided_at__lt=now - cls.SHOWN_FOR)
         shown |= Q(state=cls.State.DONE, decided_at__lt=now - cls.SEALED_FOR)
         settled = Q(state__in=[cls.State.REFUSED, cls.State.CONFLICT, cls.State.DENIED, cls.State.STOPPED])
         forgotten = Q(state=cls.State.UNKNOWN, sent_at__lt=now - cls.SEALED_FOR)

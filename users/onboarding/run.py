@@ -79,10 +79,10 @@ def carry_out(row_id: int) -> OnboardingRow | None:
 def _attempt(row: OnboardingRow) -> None:
     operation = Operation.objects.select_related("by", "customer").filter(op_id=row.op_id).first()
     if operation is None and row.run.state != OnboardingRun.State.RUNNING:
-        if row.run.state == OnboardingRun.State.STOPPING:
-            _settle(row, State.STOPPED, STOPPED)
+        if row.run.state in OnboardingRun.HALTED:  # since it was found to be due
+            _back(row, None)
         else:
-            _back(row, None)  # paused since it was found to be due
+            _settle(row, State.STOPPED, STOPPED)
         return
     asks = operation is None or operation.undecided
     if asks and (until := pace.full_until(row.tenant_id)):  # no worker waits for that with the row in its hands
@@ -135,11 +135,14 @@ def _grant_of(run: OnboardingRun) -> TokenCache:
 
 
 def _send(row: OnboardingRow, grant: TokenCache) -> None:
-    """Send it for the first time. What is raised in here was raised before anything was sent."""
+    """Send it for the first time. What is raised in here was raised before anything was sent.
+
+    Under an id that nobody has heard of: in a database that was put back, that of the row may have been used.
+    """
     if row.customer is None or row.customer.tenant_id != row.tenant_id:
         _settle(row, State.CONFLICT, OTHER_TENANT)
         return
-    if not row.write(in_state=OnboardingRun.State.RUNNING, state=State.SENT):
+    if not row.write(in_state=OnboardingRun.State.RUNNING, state=State.SENT, op_id=uuid.uuid4()):
         _back(row, None)  # paused just now
         return
     try:
