@@ -17,6 +17,7 @@ def details_of(name: str) -> str:
 
 STATES.update(
     {
+        "customers": page_at("/customers/"),
         "customers, the awkward ones": page_at("/customers/?page=4&sort=name"),
         "customers filtered": page_at("/customers/?source=pc&sort=-name"),
         "customers, nothing matches": page_at("/customers/?q=vinyard&source=both"),

@@ -11,7 +11,6 @@ STATES.update(
     {
         "overview": page_at("/"),
         "overview for a reader": page_at("/", "reader"),
-        "customers": page_at("/customers/"),
         "settings": page_at("/settings/"),
         "shortcuts": page_at("/shortcuts/", "reader"),
         "go to customer, without a script": page_at("/go/?q=co"),
