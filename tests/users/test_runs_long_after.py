@@ -8,9 +8,9 @@ from django.urls import reverse
 
 from partnerportal import clock
 from users.models import OnboardingRun
-from users.onboarding import steering
+from users.onboarding import drafts, steering
 
-from .runs import RowState, State, sign_in_of, start, states
+from .runs import RowState, State, checked, newcomers, sign_in_of, start, states
 from .test_runs import again, creating, worker
 
 __all__ = ["worker"]  # a fixture
@@ -69,3 +69,27 @@ def test_an_undo_deletes_whom_the_run_created_and_nobody_else(admin, directory, 
     start(undoing)
     worker.drain(undoing)
     assert states(undoing) == (["conflict"] if fate == "renamed" else ["done"])
+
+
+def test_what_is_thrown_away_is_not_started_any_more_and_what_is_started_is_not_thrown_away(admin, worker):
+    first, second = checked(), checked()
+    newcomers(first, "anna")
+    newcomers(second, "bert")
+    late = again(first)
+    drafts.discard(again(first))
+    assert not steering.start(late, by=late.by, grant=sign_in_of("admin"))
+    late = again(second)
+    start(again(second))
+    drafts.discard(late)
+    assert states(second) == ["queued"]
+
+
+def test_nothing_of_a_line_of_a_file_outlives_the_names(admin, worker):
+    """Also of one that named nobody, and was never checked."""
+    found = checked()
+    found.rows.create(line=2, typed={"immutable_id": "aGFucw=="}, state=RowState.STOPPED, detail="“Hans” is no country")
+    ended = clock.now() - settings.RUNS_KEEP_NAMES - timedelta(days=1)
+    OnboardingRun.objects.update(state=State.DONE, finished_at=ended)
+    OnboardingRun.forget()
+    row = found.rows.get()
+    assert (row.typed, row.detail) == ({}, "")

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Count, Q
 
 from customers.models import Customer
@@ -82,13 +82,16 @@ class OnboardingRun(models.Model):
     def forget(cls) -> None:
         """Throw away what was never started, and take the people out of the rows of what ended long ago."""
         now = clock.now()
-        cls.objects.filter(state__in=cls.BEFORE, created_at__lt=now - cls.DRAFT_FOR).delete()
+        with transaction.atomic():
+            never_started = cls.objects.filter(state__in=cls.BEFORE, created_at__lt=now - cls.DRAFT_FOR)
+            never_started.update(state=cls.State.DRAFT)  # so that nobody starts one while it goes
+            never_started.delete()
         ended = cls.objects.filter(state__in=cls.OVER, finished_at__lt=now - settings.RUNS_KEEP_NAMES)
         ended.exclude(source="", title="").update(source="", title="")  # a file may be named after somebody
         old = OnboardingRow.objects.filter(run__in=ended)
         nobody: dict[str, Any] = {"target_name": "", "user_name": "", "creates": "", "fields": {}, "before": {}}
         nobody |= {"typed": {}, "licences": {}, "problems": [], "notes": [], "detail": ""}
-        old.exclude(user_name="", target_name="", fields={}).update(**nobody)
+        old.exclude(user_name="", target_name="", fields={}, typed={}, detail="").update(**nobody)
 
     def move(self, *, to: State, before: tuple[State, ...], **values: Any) -> bool:
         """Change the state if it still is one of `before`. False: somebody was faster."""

@@ -36,7 +36,7 @@ def answer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
             case "again":
                 start_checking(run, grant=request.grant, everything=True)
             case "discard":
-                OnboardingRun.objects.filter(pk=run.pk, state__in=OnboardingRun.BEFORE).delete()
+                drafts.discard(run)
                 return go_to(request, reverse("onboarding-new"))
             case "start":
                 return _start(request, run, here)

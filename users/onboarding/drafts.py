@@ -71,6 +71,13 @@ def find(key: uuid.UUID, *, by: Operator) -> OnboardingRun:
     return run
 
 
+def discard(run: OnboardingRun) -> None:
+    """Throw away what was not started. Who starts it at this moment was faster, or finds nothing to start."""
+    with transaction.atomic():
+        if run.move(to=OnboardingRun.State.DRAFT, before=OnboardingRun.BEFORE):
+            run.delete()
+
+
 # --- Files whose columns are not clear ----------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from partnerportal.permissions import Permission, may, require
 
 from ..models import OnboardingRow, OnboardingRun, Operation
 from ..tasks import deliver
-from . import checking, handing, news, steering, words
+from . import checking, drafts, handing, news, steering, words
 
 State = OnboardingRun.State
 RowState = OnboardingRow.State
@@ -55,7 +55,7 @@ def run_check(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
     if run.by_id != request.user.pk:
         return _check_page(request, run, error=NOT_YOURS, status=403)
     if request.POST.get("step") == "discard":
-        OnboardingRun.objects.filter(pk=run.pk, state__in=OnboardingRun.BEFORE).delete()
+        drafts.discard(run)
         return go_to(request, reverse("runs"))
     ready = run.rows.filter(problems=[]).count()
     if not ready:

@@ -189,6 +189,7 @@ def undo(run: OnboardingRun, *, by: Operator) -> OnboardingRun:
     if (known := prepared.first()) and set(known.rows.values_list("target_id", flat=True)) == whom:
         return known
     with transaction.atomic():
+        prepared.update(state=State.CHECKED)  # so that nobody starts it while it goes
         prepared.delete()  # more were created since
         undoing = OnboardingRun.objects.create(
             by=by, kind=Operation.Kind.DELETE, title=f"Undo {run.title}"[:200], origin=run, state=State.CHECKED
