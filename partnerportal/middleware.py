@@ -1,5 +1,6 @@
 """What happens around every view: the headers, the limits of a session, sign-in, and upstream's errors as pages."""
 
+import logging
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.signals import request_finished
+from django.db import OperationalError
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import Resolver404, resolve
@@ -20,6 +22,8 @@ from partnerportal.models import TokenCache
 from partnerportal.preferences import Preferences
 from partnerportal.upstream.errors import UpstreamError
 from partnerportal.upstream.http import budget
+
+logger = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -218,7 +222,9 @@ def upstream_budget(get_response: GetResponse) -> GetResponse:
 
 
 class UpstreamErrors:
-    """What a view did not handle of upstream's answers, or of a broken trail, becomes a page (or a notice) in words."""
+    """What a view did not handle of upstream's answers, of a broken trail, or of a database that did not answer a read
+    becomes a page (or a notice) in words.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -231,4 +237,7 @@ class UpstreamErrors:
             return problems.upstream(request, exception)
         if isinstance(exception, chain_check.Broken):
             return problems.answer(request, problems.stopped(str(exception)))
+        if isinstance(exception, OperationalError) and request.method in ("GET", "HEAD"):
+            logger.error("the database does not answer", exc_info=exception)
+            return problems.answer(request, problems.busy(unsafe=False))
         return None

@@ -64,12 +64,6 @@ NOT_FOUND = Problem(
     title="There is no page at this address",
     reason="It may have moved, or the address was cut off.",
 )
-BUSY = Problem(
-    status=503,
-    title="The database is busy",
-    reason="It did not answer in time. What you asked for may have been done: check before you try again.",
-    next_step="Try again in a minute.",
-)
 NOT_FROM_HERE = Problem(
     status=403,
     title="This did not come from one of our pages",
@@ -92,6 +86,18 @@ def too_large(size: int, limit: int) -> Problem:
         title="This is too large",
         reason=f"{size_words} were sent, and this page takes {limit_words} at most. Nothing was taken.",
         next_step="Send less at once: split a file into several.",
+    )
+
+
+def busy(*, unsafe: bool) -> Problem:
+    """Our own database did not answer in time: another writer holds it, or it is gone."""
+    outcome = "What you asked for may have been done: check before you try again." if unsafe else "Nothing was changed."
+    return Problem(
+        status=503,
+        title="The database is busy",
+        reason=f"It did not answer in time. {outcome}",
+        next_step="Try again in a minute.",
+        retry_after=60,
     )
 
 

@@ -235,7 +235,7 @@ def bad_request(request: AnyRequest, exception: Exception) -> HttpResponse:
     """400: not a request that a page of ours sends; or the session ended while it was served."""
     if isinstance(exception, SessionInterrupted):
         if sessions.still_there(request):
-            return problems.answer(request, problems.BUSY)
+            return problems.answer(request, problems.busy(unsafe=request.method not in ("GET", "HEAD")))
         request.grant = None
         return problems.sign_in_again(request, after=True)
     too_many = isinstance(exception, TooManyFieldsSent)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -26,7 +27,10 @@ def asked_of(portal: Portal, act: Callable[[], object]) -> list[str]:
     """The paths that gunicorn was asked for while something was done: what came over the wire."""
     before = len(portal.log("web"))
     act()
-    lines = [json.loads(line) for line in portal.log("web")[before:].splitlines() if '"logger":"access"' in line]
+    said = ""
+    while said != (said := portal.log("web")[before:]):  # a line is written when its answer has left
+        time.sleep(0.2)
+    lines = [json.loads(line) for line in said.splitlines() if '"logger":"access"' in line]
     return [str(line["path"]) for line in lines]
 
 
