@@ -9,8 +9,8 @@ that it concerns.
 import contextvars
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import connections, transaction
@@ -178,16 +178,30 @@ def _asked(check: OnboardingCheck, customers: Iterable[Customer]) -> Iterator[tu
             facts.ask, by=by, graph=grants.graph(check.grant), partner_center=grants.partner_center(check.grant)
         )
         calls = [partial(ask, each.tenant_id or "", licences=each.pk in with_licences) for each in some]
-        yield from zip(some, side_by_side(calls), strict=True)
+        yield from zip(some, side_by_side(calls, partial(_hold, check)), strict=True)
 
 
-def side_by_side(calls: Iterable[Callable[[], facts.Answers]]) -> Iterator[facts.Answers]:
-    """The answers, in the order of the calls; each is made in a thread that takes its turns by itself."""
+def side_by_side(
+    calls: Iterable[Callable[[], facts.Answers]],
+    meanwhile: Callable[[], None],
+    every: timedelta = OnboardingCheck.LEASE / 3,
+) -> Iterator[facts.Answers]:
+    """The answers, in the order of the calls; each is made in a thread that takes its turns by itself. A customer that
+    answers slowly takes longer than the lease: so `meanwhile` is called while we wait.
+    """
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         with paced(pace):
             futures = [pool.submit(contextvars.copy_context().run, _and_hang_up, call) for call in calls]
         for future in futures:
+            while not wait([future], timeout=every.total_seconds()).done:
+                meanwhile()
             yield future.result()
+
+
+def _hold(check: OnboardingCheck) -> None:
+    """The walk stays ours for another while. Raises `LeaseLost`."""
+    if not check.write(leased_until=clock.now() + OnboardingCheck.LEASE):
+        raise LeaseLost
 
 
 def _and_hang_up(call: Callable[[], facts.Answers]) -> facts.Answers:

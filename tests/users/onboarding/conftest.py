@@ -11,7 +11,7 @@ from users.onboarding import check
 def _one_after_the_other(monkeypatch):
     """A thread sees nothing of the transaction in which a test runs; tests/browser has them with a real worker."""
 
-    def in_this_thread(calls):
+    def in_this_thread(calls, _meanwhile):
         with paced(pace):
             return [call() for call in calls]
 

@@ -1,5 +1,6 @@
 """From a file to a run that is ready: the upload, the check against the cloud, mending in place; nothing is sent."""
 
+import threading
 import uuid
 from datetime import timedelta
 
@@ -26,6 +27,7 @@ from users.models import (
 )
 from users.onboarding import check, steering
 from users.onboarding import run as engine
+from users.onboarding.check import side_by_side
 from users.tasks import purge_secrets
 
 from ..conftest import tenant
@@ -409,6 +411,7 @@ def test_problem_rows_come_as_a_file_that_can_be_sent_again(admin):
     assert "zoe.berg" not in text
     assert "ann lee" in text
     assert '"\'+Ann"' in text
+    assert "Exported 1 rows that need a change." in AuditEvent.objects.get(action="export run", kind="outcome").detail
     assert upload(admin, text.encode(), url=CONTOSO).status_code == 303
 
 
@@ -445,3 +448,14 @@ def test_a_file_that_waits_is_destroyed_after_half_an_hour(admin):
     assert admin.get(reverse("onboarding-columns", args=[file.pk])).status_code == 404
     purge_secrets()
     assert not WaitingFile.objects.exists()
+
+
+def test_a_walk_stays_ours_while_a_customer_answers_slowly():
+    answered, held = threading.Event(), []
+
+    def hold():
+        held.append("held")
+        answered.set()
+
+    assert list(side_by_side([lambda: answered.wait(20)], hold, every=timedelta(seconds=0.01))) == [True]
+    assert held
