@@ -38,8 +38,18 @@ class Standing:
 
 
 def known(operator: Operator) -> bool:
-    """Whether the groups of this person were ever read; else we cannot tell."""
-    return operator.groups_read_at is not None
+    """Whether the groups of this person and the snapshot were ever read; else we cannot tell."""
+    return operator.groups_read_at is not None and _was_read()
+
+
+def _was_read() -> bool:
+    """Whether there has ever been a snapshot of GDAP. A yes is remembered for an hour."""
+    if cache.get("gdap-was-read"):
+        return True
+    was_read = Source.objects.filter(name=GRAPH).exclude(last_good_at=None).exists()
+    if was_read:
+        cache.set("gdap-was-read", True, 3600)
+    return was_read
 
 
 def beside(found: CustomerQuerySet, operator: Operator) -> CustomerQuerySet:

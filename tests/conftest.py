@@ -27,9 +27,9 @@ from partnerportal.sandbox.directory import Persona
 from partnerportal.sandbox.server import RunningSandbox, running_sandbox
 from partnerportal.sessions import GRANT
 from partnerportal.upstream import avepoint, tokens
-from tests.requirements_plugin import pytest_runtest_setup
+from tests.requirements_plugin import pytest_collection_modifyitems, pytest_runtest_setup
 
-__all__ = ["pytest_runtest_setup"]  # a hook: judges the markers of every test
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_setup"]  # hooks: they judge the markers of every test
 
 gc.set_threshold(100_000, 50, 100)  # looking for circles so often took a twelfth of the time
 

@@ -28,6 +28,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(missing)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Judges the marker `only_on`: a test of one database alone is left out on the other, not skipped."""
+    elsewhere = [item for item in items if (mark := item.get_closest_marker("only_on")) and not is_on(*mark.args)]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
+
+
+def is_on(vendor: str) -> bool:
+    """Whether the tests run on this database, "sqlite" or "postgresql"."""
+    from django.db import connection
+
+    return connection.vendor == vendor
+
+
 @cache
 def what_is_missing(marker: str) -> str:
     """The sentence to skip with; empty when nothing is missing."""

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from customers import merge
-from customers.models import Customer, MatchSuggestion, SourceName
+from customers.models import GRAPH, Customer, MatchSuggestion, Source, SourceName
+from partnerportal import clock
 from partnerportal.upstream.avepoint import AvePointCustomer
 from partnerportal.upstream.partner_center import CustomerRow
 
@@ -28,6 +29,11 @@ def walk(partner_center=None, avepoint=None, *, at=NOON, minutes=0, **more):
     walks = {SourceName.PARTNER_CENTER: partner_center, SourceName.AVEPOINT: avepoint}
     rows = {source: rows for source, rows in walks.items() if rows is not None}
     merge.swap(rows, at + timedelta(minutes=minutes), **more)
+
+
+def gdap_was_read():
+    """As after a first read of the snapshot: what is not in it, is not there."""
+    Source.objects.update_or_create(name=GRAPH, defaults={"last_good_at": clock.now()})
 
 
 def suggestions():

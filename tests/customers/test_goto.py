@@ -10,6 +10,7 @@ from customers.models import Customer, Favourite, GdapGrant, Visit
 from partnerportal import audit, clock
 from partnerportal.models import AuditEvent, Operator
 from partnerportal.sandbox import seed
+from tests.customers.rows import gdap_was_read
 from tests.pages import Page
 
 GO = "/go/"
@@ -93,6 +94,7 @@ def test_an_exact_domain_comes_before_names_that_begin_so(by):
 def test_two_of_one_name_are_told_apart_by_domain_and_access(reader, by):
     GdapGrant.objects.create(tenant_id=seed.SPECIAL["duplicate_a"], group_id="mine", level=GdapGrant.Level.EDIT)
     Operator.objects.update(groups=["mine"], groups_read_at=clock.now())
+    gdap_was_read()
     name = customer("duplicate_a").name
     hits = [link for link in Page(reader.get(GO, {"q": name})).links if link.href.endswith("/users/")]
     words = {link.href: link.words.replace(" ", "") for link in hits}

@@ -24,6 +24,7 @@ from partnerportal.models import AuditEvent, Operator
 from partnerportal.sandbox.seed import SPECIAL, SPECIAL_NAMES
 from tests.conftest import Browser
 from tests.customers.hand_made import ROLES
+from tests.customers.rows import gdap_was_read
 from tests.customers.test_list import LIST, keys, look, names, row_of
 from tests.pages import Page
 
@@ -43,6 +44,7 @@ def may(reader):
 
     def give(level: int) -> None:
         Operator.objects.update(groups=["g"], groups_read_at=clock.now())
+        gdap_was_read()
         GdapGrant.objects.all().delete()
         if level:
             GdapGrant.objects.create(tenant_id=SPECIAL["contoso"], group_id="g", level=level)

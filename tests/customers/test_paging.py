@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from customers import paging, snapshot, standing, tasks
 from customers.listing import ListQuery
-from customers.models import Customer, GdapGrant, Label, ListAnchor, MatchSuggestion, Snapshot, Source
+from customers.models import GRAPH, Customer, GdapGrant, Label, ListAnchor, MatchSuggestion, Snapshot, Source
 from partnerportal import clock
 from partnerportal.models import Operator
 from tests.conftest import Browser
+from tests.customers.rows import gdap_was_read
 from tests.customers.test_list import keys, look
 from tests.pages import Page
 
@@ -84,6 +85,7 @@ def few_anchors(monkeypatch):
 
 @pytest.fixture
 def somebody(db):
+    gdap_was_read()
     subject = "11111111-1111-4111-8111-111111111111"
     return Operator.objects.create(
         subject=f"{subject}:{subject}", tid=subject, oid=subject, name="A", groups=["g1"], groups_read_at=clock.now()
@@ -285,8 +287,12 @@ def test_standing_is_told_of_each_row_and_filtered_by(somebody):
     assert standing.without_access(somebody, 1, 5) == 3
 
 
-def test_while_nobody_has_read_the_groups_nothing_is_claimed(somebody):
-    somebody.groups_read_at = None
+@pytest.mark.parametrize("unread", ["groups", "snapshot"])
+def test_while_nobody_has_read_groups_or_snapshot_nothing_is_claimed(somebody, unread):
+    if unread == "groups":
+        somebody.groups_read_at = None
+    else:
+        Source.objects.filter(name=GRAPH).update(last_good_at=None)
     row = Customer.objects.create(key=tenant(1), tenant_id=tenant(1), name="A")
     assert standing.of(somebody, [row])[row.pk].level == ""
     assert not standing.at(Customer.objects.all(), somebody, "none").exists()
@@ -311,6 +317,7 @@ def test_the_count_of_what_one_may_not_is_made_once_a_minute(somebody, monkeypat
 @pytest.fixture
 def reader(signed_in, snapshot) -> Browser:
     Operator.objects.update(groups=["g1"], groups_read_at=clock.now())
+    gdap_was_read()
     return signed_in("reader")
 
 

@@ -177,7 +177,7 @@ def test_a_worker_that_was_stopped_taken_over_from_and_woken_changes_nothing_any
     under.created_once(2)
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="a file does not go away while it is open")
+@pytest.mark.only_on("postgresql")  # a file does not go away while it is open
 def test_a_database_that_goes_away_stops_the_sending_and_comes_back_to_a_run_that_goes_on(under):
     """TRUST F10, F11: PostgreSQL ends all connections and lets nobody in; then it does again."""
     under.begin(20)

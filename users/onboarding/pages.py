@@ -157,7 +157,7 @@ def _run_page(
     rows = rows_of(run).filter(chosen.which).order_by("line")
     page = Paginator(rows, SIZE).get_page(request.GET.get("page", "1"))
     left = counts["queued"] + counts["waiting"]
-    done = counts["all"] - left
+    done = counts["all"] - left if run.is_open else counts["done"]  # through; in the end, as it should be
     percent = 100 * done // max(counts["all"], 1)
     said = f"{run.state}{percent // 25}"
     own, is_over = run.by_id == request.user.pk, run.state in OnboardingRun.OVER and not steering.names_nobody(run)
