@@ -95,7 +95,7 @@ def fill(count: int) -> None:
             connection.connection.executemany(f"INSERT INTO customers_customer ({names}) VALUES ({places})", rows)
     search.install(connection)  # not before the commit: PostgreSQL has foreign keys to check first
     _grant()
-    for name in ("partner_center", "avepoint"):
+    for name in ("partner_center", "avepoint", "graph"):
         Source.objects.update_or_create(pk=name, defaults={"last_good_at": clock.now(), "rows": count})
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
