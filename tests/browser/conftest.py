@@ -171,6 +171,7 @@ LEFT_BEHIND = (
     "UPDATE partnerportal_operator SET preferences = '{}'",
     "DELETE FROM customers_favourite",
     "DELETE FROM customers_visit",
+    "DELETE FROM users_seennames",
     "DELETE FROM users_indexeduser",
     "DELETE FROM users_userindex",
 )
