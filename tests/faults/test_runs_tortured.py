@@ -338,7 +338,7 @@ class Storm:
         return self.number_of("state IN ('queued', 'checked', 'sent')")
 
     def not_done(self) -> int:
-        return self.number_of("state NOT IN ('done', 'conflict')")
+        return self.number_of("state NOT IN ('done', 'conflict', 'differs')")
 
     def states(self) -> dict[str, str]:
         """User name in small letters -> state of its row."""
@@ -359,7 +359,7 @@ class Storm:
 
     def falsely_failed(self) -> set[str]:
         there = self.users()
-        failed = ("refused", "denied", "stopped", "conflict")
+        failed = ("refused", "denied", "stopped", "conflict", "differs")
         ours = {
             name for name, state in self.states().items() if state in failed and local(name).startswith(self.prefix)
         }
@@ -412,7 +412,7 @@ class Storm:
             "unknown passwords": sorted(
                 user.upn for user in users if (local(user.upn), user.password) not in passwords
             ),
-            "undecided": sorted(name for name, state in states.items() if state not in ("done", "conflict")),
+            "undecided": sorted(name for name, state in states.items() if state not in ("done", "conflict", "differs")),
             "second id while open": second_ids(posts),
             "sent without an intent": sorted(
                 str(line["seq"])
