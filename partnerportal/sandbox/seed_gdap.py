@@ -131,7 +131,7 @@ def _special(customer: Customer, key: str, grants: list[Grant], now: datetime) -
         status, days = _ENDED[key]
         return [_relationship(customer, usual, [*grants, _WRITER_GRANT], now, status=status, ends_in=days)]
     if key == "expiring":
-        return [_relationship(customer, usual, grants, now, ends_in=11.05)]
+        return [_relationship(customer, usual, grants, now, ends_in=11)]
     if key in _MORE:
         made = _relationship(customer, usual, [*grants, _MORE[key]], now)
         if key.startswith("assignment_"):
