@@ -293,12 +293,17 @@ def _seen(
     return sight
 
 
-def check_again(operation: Operation, *, by: Operator, grant: TokenCache) -> None:
-    """Find out what became of an unknown operation, by looking the user up. Raises `UpstreamError`."""
+def check_again(operation: Operation, *, by: Operator, grant: TokenCache, in_run: bool = False) -> None:
+    """Find out what became of an unknown operation, by looking the user up. Raises `UpstreamError`.
+
+    A run keeps its own pauses; for a person it raises `TooSoon` so shortly after the last time.
+    """
     if operation.lost:
         operations.give_up(operation)
     if operation.state != State.UNKNOWN:
         return
+    if not in_run:
+        operations.take_look_up(operation)
     _write_of(operation).check(operation, grants.partner_center(grant), by)
 
 

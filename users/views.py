@@ -238,6 +238,8 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
         unsent = first_licences.follow(found, by=request.user, grant=request.grant)
     except SignInAgain:
         raise
+    except operations.TooSoon as early:
+        trouble, status = str(early), 429
     except UpstreamError as error:
         trouble = f"We could not find out. {error}"
     found.refresh_from_db()

@@ -767,12 +767,13 @@ def test_a_password_does_not_go_again_without_the_right_to_set_it(admin, sandbox
 
 
 @pytest.mark.parametrize("kind", ["drop_after", "drop_before"])
-def test_after_a_day_a_password_has_to_be_set_anew(admin, sandbox, directory, kind):
+def test_after_a_day_a_password_has_to_be_set_anew(admin, sandbox, directory, kind, move_clock):
     fields, _ = uncertain(admin, sandbox, kind, password_mode="made", first_name="Adela")
     step(admin, fields, "check")
     Operation.objects.update(sealed_password=None)
     step(admin, fields, "send")
     assert len(directory.writes()) == 1
+    move_clock(61)
     words = Page(step(admin, fields, "check")).words
     if kind == "drop_after":
         assert "It is not kept any more: set a new one." in words

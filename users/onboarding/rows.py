@@ -55,7 +55,7 @@ def afterwards(done: Operation, by: Operator, grant: TokenCache) -> str:
     operations.settled(following)
     try:
         if following.state == Operation.State.UNKNOWN:
-            actions.check_again(following, by=by, grant=grant)
+            actions.check_again(following, by=by, grant=grant, in_run=True)
         actions.send_again(following, proved=False, by=by, grant=grant, in_run=True)
     except (ActionDenied, RoleMissing) as denied:
         trouble = getattr(denied, "reason", str(denied))

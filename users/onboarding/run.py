@@ -219,7 +219,7 @@ def _not_sent(row: OnboardingRow, grant: TokenCache, error: Exception) -> None:
 def _find_out(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None:
     """It may have been sent: look it up, and send it again under its old id only after a look-up that found nothing."""
     try:
-        actions.check_again(operation, by=row.run.by, grant=grant)
+        actions.check_again(operation, by=row.run.by, grant=grant, in_run=True)
         is_late = abs(clock.now() - operation.created_at) > REPLICATION
         if operation.may_go_again and is_late and row.write(in_state=OnboardingRun.State.RUNNING):
             actions.send_again(operation, proved=False, by=row.run.by, grant=grant, in_run=True)
