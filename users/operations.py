@@ -242,6 +242,7 @@ def decide(
         won = operation.write(state=state, detail=detail, checked_at=checked_at or clock.now(), **decided, **values)
         if won:
             queued.lead_on(operation)
+            OnboardingRow.follow(operation)
             looked_up = audit.Subject(**{**vars(about), "action": f"check {about.action}"})
             result = audit.Result(outcome=_OUTCOMES[State(state)], detail=detail, target_id=operation.target_id)
             audit.note(looked_up, result, by=by)
@@ -427,6 +428,7 @@ def _settle(operation: Operation, *, state: str, milliseconds: int | None = None
         if not operation.write(state=state, **values):
             return
         queued.lead_on(operation)
+        OnboardingRow.follow(operation)
         result = audit.Result(
             outcome=_OUTCOMES[State(state)],
             detail=operation.detail,

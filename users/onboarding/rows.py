@@ -67,13 +67,7 @@ def afterwards(done: Operation, by: Operator, grant: TokenCache) -> str:
         raise NotYet
     if following.undecided and not trouble:
         raise NotYet
-    return in_words(done, trouble)
-
-
-def in_words(done: Operation, trouble: str = "") -> str:
-    """How it stands with what follows this operation. `trouble`: why that was not sent."""
-    told = first_licences.told(done, trouble)
-    return f"{told.title} {told.body}".strip() if told else ""
+    return first_licences.in_words(done, trouble)
 
 
 def _change(row: OnboardingRow, how: How) -> Operation:

@@ -22,7 +22,7 @@ from partnerportal.permissions import RoleMissing
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, Unintelligible, UpstreamError
 from partnerportal.upstream.http import budget, paced
 
-from .. import actions, kinds, operations, refusals, seen_names
+from .. import actions, first_licences, kinds, operations, refusals, seen_names
 from ..models import OnboardingRow, OnboardingRun, Operation
 from . import rows
 
@@ -276,7 +276,7 @@ def _done(row: OnboardingRow, operation: Operation, grant: TokenCache, told: dic
     until = clock.now() + timedelta(seconds=PAUSES[min(row.tries, MOST_TRIES - 1)])
     try:
         is_stopped = row.run.state == OnboardingRun.State.STOPPING
-        after = rows.in_words(operation) if is_stopped else rows.afterwards(operation, row.run.by, grant)
+        after = first_licences.in_words(operation) if is_stopped else rows.afterwards(operation, row.run.by, grant)
     except SignInAgain:
         raise
     except (rows.NotYet, UpstreamError) as error:
@@ -285,7 +285,7 @@ def _done(row: OnboardingRow, operation: Operation, grant: TokenCache, told: dic
                 until = min(max(until, error.retry_at), clock.now() + OnboardingRow.LONGEST_WAIT)
             _back(row, operation, tries=tries, not_before=until, detail=LICENCES_WAIT)
             return
-        after = rows.in_words(operation)
+        after = first_licences.in_words(operation)
     _settle(row, State.DONE, f"{operation.detail} {after}".strip(), target_id=operation.target_id, **told)
 
 
@@ -328,6 +328,8 @@ def _settle(row: OnboardingRow, state: State, detail: str = "", **values: Any) -
     values |= {"state": state, "detail": detail, "held": False, "not_before": None, "decided_at": clock.now()}
     if not row.write(**values):
         raise LeaseLost
+    if state == State.UNKNOWN and (operation := Operation.objects.filter(op_id=row.op_id).first()):
+        OnboardingRow.follow(operation)  # its owner may have decided it just before
 
 
 def _later(row: OnboardingRow, at_last: State, detail: str, operation: Operation | None = None) -> None:
