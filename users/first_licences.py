@@ -6,6 +6,7 @@ What is free is read as the form opens, by those who may assign licences, and tr
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from django import forms
@@ -97,6 +98,13 @@ def parted(said: str, known: Collection[str]) -> list[str]:
     """The licences that a text names, between bars, semicolons or commas, which a name in `known`, folded, may have."""
     wanted = [said] if countries.fold(said) in known else re.split("[|;,]", said)
     return [text.strip() for text in wanted if text.strip()]
+
+
+def near(said: str, known: Mapping[str, str]) -> str:
+    """Which of `known`, folded text -> name, may have been meant, as a sentence after a blank; "" when none is near."""
+    found = get_close_matches(countries.fold(said), known, n=2, cutoff=0.6)
+    names = list(dict.fromkeys(known[each] for each in found))
+    return f" Did you mean {' or '.join(names)}?" if names else ""
 
 
 def _called(sku: Mapping[str, Any]) -> list[str]:

@@ -21,8 +21,9 @@ from partnerportal.upstream.errors import Forbidden, NotFound
 from partnerportal.upstream.licences import Licence, SubscribedSku
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 
-from . import actions, confirming, pages
+from . import actions, confirming, pages, seen_skus
 from .confirming import ConfirmForm
+from .first_licences import of_skus
 from .forms import before_image, new_op_id
 from .kinds import NO_SUCH_USER, values_of
 from .models import Operation
@@ -153,6 +154,7 @@ def _stock(request: OperatorRequest, customer: Customer, person: CustomerUser) -
         skus = partner_center.subscribed_skus(customer.tenant_id or "")
     except Forbidden:  # Directory Writers may assign what they may not see
         skus = None
+    seen_skus.learn(of_skus(skus or ()).skus)
     mine = {each.sku_id for each in held}
     return {
         "form": LicencesForm.of(person, held, skus),

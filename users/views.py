@@ -21,7 +21,19 @@ from partnerportal.permissions import Permission, may, require
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, UpstreamError
 from partnerportal.upstream.partner_center import CustomerProfile, CustomerUser
 
-from . import actions, first_licences, forms, handover, new_forms, operations, pages, resetting, table, templates
+from . import (
+    actions,
+    first_licences,
+    forms,
+    handover,
+    new_forms,
+    operations,
+    pages,
+    resetting,
+    seen_skus,
+    table,
+    templates,
+)
 from .models import Operation
 
 State = Operation.State
@@ -166,6 +178,7 @@ def _open_new_form(request: OperatorRequest, customer: Customer) -> tuple[Access
         raise known
     if isinstance(profile, CustomerProfile):
         learn(customer, profile, clock.now())
+    seen_skus.learn(known[1].skus)
     return known  # type: ignore[no-any-return]
 
 

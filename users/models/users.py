@@ -341,6 +341,17 @@ class SeenNames(models.Model):
         return timedelta(0) <= clock.now() - self.walked_at < self.FOR
 
 
+class SeenSku(models.Model):
+    """What a kind of licence is called that some customer has. See `seen_skus.py`, which writes and reads it."""
+
+    sku_id = models.CharField(max_length=36, primary_key=True)
+    name = models.CharField(max_length=200)
+    part = models.CharField(max_length=100, blank=True)  # its part number
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class UserTemplate(models.Model):
     """What the form for a new user is filled with, and what of it is fixed. See `templates.py`.
 
