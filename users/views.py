@@ -32,6 +32,7 @@ from . import (
     resetting,
     seen_skus,
     table,
+    tasks,
     templates,
 )
 from .models import Operation
@@ -158,6 +159,7 @@ def user_new(request: OperatorRequest, key: str) -> HttpResponse:
         form = new_forms.opened(request, customer, offer)
     except templates.TemplateGone:
         return pages.template_gone(request, customer)
+    tasks.prepare_create(customer, grant=request.grant)
     context = {**pages.shell(request, customer, access), **new_forms.around(customer, form)}
     return render(request, "users/new.html", context)
 
