@@ -81,7 +81,10 @@ def _make(operation: Operation, lasts: timedelta, passphrase: str, *, by: Operat
         f"Works once, until {link.expires_at:%Y-%m-%d %H:%M} UTC, {'with' if passphrase else 'without'} a passphrase."
     )
     with transaction.atomic():
-        Operation.objects.select_for_update().get(pk=operation.pk)  # of two presses at once the second ends the first
+        # Of two presses at once the second waits here, and ends the first; a press on Done has taken the password away.
+        kept = Operation.objects.filter(pk=operation.pk, state=Operation.State.DONE).exclude(sealed_password=None)
+        if not kept.update(fence=F("fence") + 1):
+            raise NothingToHandOver
         replaced = [one for one in _open_ones().filter(_of_same_user(operation)) if _close_as(State.REVOKED, one)]
         link.save(force_insert=True)
         for older in replaced:  # the trail comes last in a transaction
