@@ -58,8 +58,11 @@ class TooFast(Exception):
     """More writes within a minute than a person sends by hand. `TOO_FAST` says so to whoever did."""
 
 
+GONE = "The user is not in this customer any more."
+
+
 class UserGone(Exception):
-    """The user is not in this customer (any more)."""
+    """The user is not in this customer (any more). `GONE` says so."""
 
 
 class Administrator(Exception):
@@ -408,7 +411,7 @@ def _refusals_noted(about: audit.Subject, by: Operator) -> Iterator[None]:
         _note(about, AuditEvent.Outcome.CONFLICT, "The user had changed since the form was opened.", by)
         raise
     except UserGone:
-        _note(about, AuditEvent.Outcome.CONFLICT, "The user is not in this customer any more.", by)
+        _note(about, AuditEvent.Outcome.CONFLICT, GONE, by)
         raise
     except chain_check.Broken as broken:
         _note(about, AuditEvent.Outcome.REFUSED, str(broken), by)

@@ -214,10 +214,11 @@ def take_look_up(operation: Operation) -> None:
         raise TooSoon("This was looked up just now.", at)
     now = clock.now()
     lately = Operation.objects.filter(by=operation.by, asked_at__gt=now - MINUTE, asked_at__lt=now + MINUTE)
-    newest = list(lately.exclude(pk=operation.pk).order_by("-asked_at").values_list("asked_at", flat=True))
-    if len(newest) >= MOST_LOOK_UPS:
-        at = newest[MOST_LOOK_UPS - 1] + MINUTE
-        raise TooSoon(f"You had {MOST_LOOK_UPS} changes looked up within a minute.", at)
+    others = lately.exclude(pk=operation.pk).order_by("-asked_at")[:MOST_LOOK_UPS]
+    newest = [each.asked_at for each in others if each.asked_at]
+    if len(newest) == MOST_LOOK_UPS:
+        why = f"You had {MOST_LOOK_UPS} changes looked up within a minute."
+        raise TooSoon(why, newest[-1] + MINUTE)
     asked = Operation.objects.filter(pk=operation.pk, asked_at=operation.asked_at)
     if not asked.update(asked_at=now):  # the other of two presses was faster
         raise TooSoon("This is being looked up.", now + Operation.PAUSES[0])

@@ -274,7 +274,7 @@ def _send_again(request: OperatorRequest, found: Operation) -> tuple[str, dict[s
     except actions.TooFast:
         why, status = actions.TOO_FAST, 429
     except actions.UserGone:
-        why = "The user is not in this customer any more."
+        why = actions.GONE
     except actions.Administrator as powerful:
         why = resetting.asked_for(powerful)
         asks = {"powers": powerful.roles, **resetting.proof(request, needed=True)}

@@ -38,7 +38,6 @@ SIGNED_OUT = "Signed out. Sign in again and press Resume to go on."
 ENDED = "The sign-in with which it was started has ended. Sign in again and press Resume to go on."
 OUR_FAULT = "We had a fault with this row. The log names it."
 CHANGED = "The user changed after the run was checked. Nothing was sent."
-GONE = "The user is not in this customer any more."
 PUT_BACK = (
     "Nothing was sent. Our database was put back from an older copy after the run had started, so this run may have "
     "created them. Then set a new password: the first one is lost."
@@ -205,7 +204,7 @@ def _not_sent(row: OnboardingRow, grant: TokenCache, error: Exception) -> None:
         case actions.ChangedMeanwhile():
             _settle(row, State.CONFLICT, CHANGED)
         case actions.UserGone():
-            _settle(row, State.CONFLICT, GONE)
+            _settle(row, State.CONFLICT, actions.GONE)
         case Forbidden():
             _forbidden(row, grant, str(error), code=error.code)
         case Refused():
