@@ -10,12 +10,23 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
+from django.urls import reverse
 
 from partnerportal import clock, vault
 from partnerportal.models import AuditEvent
 from tests.conftest import Browser
 from tests.pages import Page
-from tests.users.conftest import edit_url, new_url, newcomer, operation_url, reviewed, shown_password, trail
+from tests.users.conftest import (
+    edit_url,
+    filled,
+    new_url,
+    newcomer,
+    operation_url,
+    reviewed,
+    shown_password,
+    tenant,
+    trail,
+)
 from users import handover, links, operations, tasks
 from users.models import HandoverKnock, HandoverLink, Operation
 
@@ -279,6 +290,17 @@ def test_of_many_who_open_it_at_once_one_sees_it(writer):
         thread.join()
     assert sorted(seen) == [""] * 7 + [password]
     assert AuditEvent.objects.filter(kind="outcome", action="hand-over link opened").count() == 1
+
+
+def test_no_link_is_made_of_a_password_that_was_replaced_and_the_one_of_the_newer_stays(admin):
+    operation, _ = created(admin)
+    url = reverse("user-reset", args=[tenant("contoso"), operation.target_id])
+    newer = shown_password(admin.post(url, filled(admin, url)))
+    reset = Operation.objects.latest("pk")
+    address = address_in(ask_for_link(admin, reset))
+    answer = ask_for_link(admin, operation)
+    assert "No link was made: a newer password was set for this user since." in Page(answer).words
+    assert told(Browser().post(address)) == newer
 
 
 def test_no_link_is_made_of_a_password_that_done_destroys_meanwhile(writer, monkeypatch):
