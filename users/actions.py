@@ -441,10 +441,10 @@ def _must_be_unchanged(
     partner_center: PartnerCenter, customer: Customer, user_id: str, before: Mapping[str, str]
 ) -> None:
     """Read the user once more under this tenant, and compare with what the form was filled from."""
-    try:
-        current = values_of(partner_center.user(customer.tenant_id or "", user_id))
-    except NotFound as error:
-        raise UserGone from error
+    user = kinds.active_user(partner_center, customer.tenant_id or "", user_id)
+    if user is None:
+        raise UserGone
+    current = values_of(user)
     if any(current[name] != before.get(name, "") for name in EDITABLE):
         raise ChangedMeanwhile(current, dict(before))
 
