@@ -58,8 +58,11 @@ class TooFast(Exception):
     """More writes within a minute than a person sends by hand. `TOO_FAST` says so to whoever did."""
 
 
+GONE = "The user is not in this customer any more."
+
+
 class UserGone(Exception):
-    """The user is not in this customer (any more)."""
+    """The user is not in this customer (any more). `GONE` says so."""
 
 
 class Administrator(Exception):
@@ -106,8 +109,7 @@ def create_user(
         if earlier := known():
             return operations.wait_for(earlier)
         _must_be_allowed([Action.CREATE], customer, by=by, grant=grant, in_run=in_run)
-        if older := operations.undecided_create(customer, fields["user_principal_name"], but=op_id):
-            raise operations.StillOpen(older)
+        _must_be_decided(customer, fields["user_principal_name"], but=op_id)
         partner_center = grants.partner_center(grant)
         sight = _seen(partner_center, customer, fields["user_principal_name"], despite_deleted, in_run=in_run)
         try:
@@ -125,10 +127,14 @@ def create_user(
         except IntegrityError:
             if earlier := known():  # the other of two presses was faster
                 return operations.wait_for(earlier)
-            if older := operations.undecided_create(customer, fields["user_principal_name"], but=op_id):
-                raise operations.StillOpen(older) from None  # the other of two forms
+            _must_be_decided(customer, fields["user_principal_name"], but=op_id)  # the other of two forms
             raise
     return operations.send(operation, partial(_write_of(operation).send, partner_center, operation))
+
+
+def _must_be_decided(customer: Customer, user_name: str, *, but: uuid.UUID) -> None:
+    if older := operations.undecided_create(customer, user_name, but=but):
+        raise operations.StillOpen(older) from None
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,32 @@ class Plan:
     password: Secret | None = None  # None: one is made
     force_change: bool = True
 
+    def subject(self, customer: Customer) -> audit.Subject:
+        """The plan as the audit trail tells it."""
+        return operations.about(
+            self.kind,
+            customer,
+            self.target_name,
+            self.fields,
+            before=self.before,
+            target_id=self.target_id,
+            sets_password=self.new_password,
+        )
+
+    def started(self, op_id: uuid.UUID, customer: Customer, by: Operator) -> Operation | None:
+        """The operation that was made of it under this id. Raises `StrangeOperation`."""
+        return operations.find(
+            op_id,
+            kind=self.kind,
+            fields=self.fields,
+            target_id=self.target_id,
+            by=by,
+            customer=customer,
+            sets_password=self.new_password,
+            password=self.password,
+            force_change=self.force_change,
+        )
+
     def password_to_set(self) -> Secret | None:
         """The typed one, or a new one that does not hold the user's name as it will be."""
         if not self.new_password:
@@ -205,28 +237,8 @@ def carry_out(
     `ready` takes the last look and raises what stands in the way. Raises `ActionDenied` for the whole when any part of
     it is not allowed, and what `create_user` raises.
     """
-    what: dict[str, Any] = {"kind": plan.kind, "fields": plan.fields, "target_id": plan.target_id}
-    about = operations.about(
-        plan.kind,
-        customer,
-        plan.target_name,
-        plan.fields,
-        before=plan.before,
-        target_id=plan.target_id,
-        sets_password=plan.new_password,
-    )
-    known = partial(
-        operations.find,
-        op_id,
-        **what,
-        by=by,
-        customer=customer,
-        sets_password=plan.new_password,
-        password=plan.password,
-        force_change=plan.force_change,
-    )
-    with _refusals_noted(about, by):
-        if earlier := known():
+    with _refusals_noted(plan.subject(customer), by):
+        if earlier := plan.started(op_id, customer, by):
             return operations.wait_for(earlier)
         _must_be_allowed(_needs(plan.kind, plan.new_password), customer, by=by, grant=grant, in_run=in_run)
         partner_center = grants.partner_center(grant)
@@ -234,7 +246,9 @@ def carry_out(
             ready(partner_center)
             operation = operations.begin(
                 op_id,
-                **what,
+                kind=plan.kind,
+                fields=plan.fields,
+                target_id=plan.target_id,
                 by=by,
                 grant=grant,
                 customer=customer,
@@ -244,7 +258,7 @@ def carry_out(
                 force_change=plan.force_change,
             )
         except (ChangedMeanwhile, UserGone, IntegrityError):  # by the other of two presses, which was faster?
-            if earlier := known():
+            if earlier := plan.started(op_id, customer, by):
                 return operations.wait_for(earlier)
             raise
     return operations.send(operation, partial(kinds.WRITES[plan.kind].send, partner_center, operation))
@@ -293,12 +307,17 @@ def _seen(
     return sight
 
 
-def check_again(operation: Operation, *, by: Operator, grant: TokenCache) -> None:
-    """Find out what became of an unknown operation, by looking the user up. Raises `UpstreamError`."""
+def check_again(operation: Operation, *, by: Operator, grant: TokenCache, in_run: bool = False) -> None:
+    """Find out what became of an unknown operation, by looking the user up. Raises `UpstreamError`.
+
+    A run keeps its own pauses; for a person it raises `TooSoon` so shortly after the last time.
+    """
     if operation.lost:
         operations.give_up(operation)
     if operation.state != State.UNKNOWN:
         return
+    if not in_run:
+        operations.take_look_up(operation)
     _write_of(operation).check(operation, grants.partner_center(grant), by)
 
 
@@ -403,7 +422,7 @@ def _refusals_noted(about: audit.Subject, by: Operator) -> Iterator[None]:
         _note(about, AuditEvent.Outcome.CONFLICT, "The user had changed since the form was opened.", by)
         raise
     except UserGone:
-        _note(about, AuditEvent.Outcome.CONFLICT, "The user is not in this customer any more.", by)
+        _note(about, AuditEvent.Outcome.CONFLICT, GONE, by)
         raise
     except chain_check.Broken as broken:
         _note(about, AuditEvent.Outcome.REFUSED, str(broken), by)
@@ -422,10 +441,10 @@ def _must_be_unchanged(
     partner_center: PartnerCenter, customer: Customer, user_id: str, before: Mapping[str, str]
 ) -> None:
     """Read the user once more under this tenant, and compare with what the form was filled from."""
-    try:
-        current = values_of(partner_center.user(customer.tenant_id or "", user_id))
-    except NotFound as error:
-        raise UserGone from error
+    user = kinds.active_user(partner_center, customer.tenant_id or "", user_id)
+    if user is None:
+        raise UserGone
+    current = values_of(user)
     if any(current[name] != before.get(name, "") for name in EDITABLE):
         raise ChangedMeanwhile(current, dict(before))
 

@@ -39,7 +39,7 @@ def user_edit(request: OperatorRequest, key: str, user_id: uuid.UUID) -> HttpRes
         return pages.no_access(request, customer, access, Action.PATCH)
     if access[Action.LIST].no:  # the form could not be filled
         return pages.no_access(request, customer, access, Action.LIST)
-    if person is None:
+    if person is None or person.is_deleted:
         return pages.gone(request, customer)
     return _edit_form(request, customer, access, person)
 

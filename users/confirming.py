@@ -102,7 +102,7 @@ def confirm_active(
     for needed in (Action.LIST, action):
         if access[needed].no or (needed is action and not access[needed].tried):
             return pages.no_access(request, customer, access, needed)
-    if person is None:
+    if person is None or person.is_deleted:
         return pages.gone(request, customer)
     context = {"form": NamedForm.about(person), "person": person, "user_id": person.id}
     context |= {**pages.shell(request, customer, access), **more(request, customer, person)}

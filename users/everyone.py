@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from django.conf import settings
 
 from customers.access import FRESH_FOR, Action, access_to
-from partnerportal import clock, grants
+from partnerportal import grants
 from partnerportal.models import TokenCache
 from partnerportal.upstream.errors import Throttled
 from partnerportal.upstream.http import budget, remaining
 from partnerportal.upstream.partner_center import UserPage
+from partnerportal.upstream.patience import patiently
 
 from .table import NoRole
 
@@ -32,25 +33,21 @@ def pages(tenant_id: str, *, grant: TokenCache, deleted: bool = False) -> Iterat
     rights = _Rights(tenant_id, grant)
     with budget(settings.UPSTREAM_BUDGET):
         client = grants.partner_center(grant)
-    began, pauses, after = time.monotonic(), 0, None
+    began, after = time.monotonic(), None
     walk = client.all_users(tenant_id, deleted=deleted)
-    while True:
+
+    def ask() -> UserPage | None:
+        nonlocal walk
         rights.check()
         try:
-            with budget(settings.UPSTREAM_BUDGET):
-                page = next(walk, None)
-        except Throttled as error:
-            pauses += 1
-            pause = (error.retry_at - clock.now()).total_seconds()
-            if pauses > PATIENCE or pause > min(LONGEST_PAUSE, remaining()):
-                raise
-            time.sleep(max(pause, 0.1))
+            return next(walk, None)
+        except Throttled:
             walk = client.all_users(tenant_id, deleted=deleted, after=after)  # on from where it was
-            continue
-        if page is None:
-            return
+            raise
+
+    while page := patiently(ask, pauses=PATIENCE, longest=min(LONGEST_PAUSE, remaining())):
         yield page
-        after, pauses = page.next, 0
+        after = page.next
         if time.monotonic() - began > LONGEST_WALK:
             raise Ended("Partner Center did not come to the end of the list in half an hour.")
 

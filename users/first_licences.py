@@ -6,6 +6,7 @@ What is free is read as the form opens, by those who may assign licences, and tr
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from django import forms
@@ -26,7 +27,7 @@ from partnerportal.upstream.partner_center import PartnerCenter
 
 from . import actions, kinds, operations, queued, refusals
 from .forms import TOO_OLD
-from .models import Operation
+from .models import OnboardingRow, Operation
 
 State = Operation.State
 PATIENCE = 5.0  # seconds that the form waits to be told what is free
@@ -99,6 +100,13 @@ def parted(said: str, known: Collection[str]) -> list[str]:
     return [text.strip() for text in wanted if text.strip()]
 
 
+def near(said: str, known: Mapping[str, str]) -> str:
+    """Which of `known`, folded text -> name, may have been meant, as a sentence after a blank; "" when none is near."""
+    found = get_close_matches(countries.fold(said), known, n=2, cutoff=0.6)
+    names = list(dict.fromkeys(known[each] for each in found))
+    return f" Did you mean {' or '.join(names)}?" if names else ""
+
+
 def _called(sku: Mapping[str, Any]) -> list[str]:
     return [text for text in (sku["name"], sku.get("part", "")) if text]
 
@@ -159,11 +167,20 @@ class Ticks(forms.CheckboxSelectMultiple):
 def follow(create: Operation, *, by: Operator, grant: TokenCache, in_run: bool = False) -> str:
     """Send the licences that wait for this create, once it is done. Returns why they were not sent, or "".
 
-    Raises nothing of what stands in their way: the page that shows the new password comes in any case.
+    Raises nothing of what stands in their way: the page that shows the new password comes in any case. A row of a run
+    that the create has settled says how it went, too.
     """
     following = queued.after(create)
     if following is None:
         return ""
+    trouble = _send(following, by=by, grant=grant, in_run=in_run)
+    done = OnboardingRow.objects.filter(op_id=create.op_id, state=OnboardingRow.State.DONE)
+    done.update(detail=f"{create.detail} {in_words(create, trouble)}".strip())
+    return trouble
+
+
+def _send(following: Operation, *, by: Operator, grant: TokenCache, in_run: bool) -> str:
+    """Why they were not sent; "" when they were, or when there is nothing to send."""
     try:
         if following.is_due:
             actions.send_again(following, proved=False, by=by, grant=grant, in_run=in_run)
@@ -190,6 +207,12 @@ class Told:
     body: str = ""
     url: str = ""
     label: str = ""
+
+
+def in_words(create: Operation, trouble: str = "") -> str:
+    """How it stands with the licences of a new user, in a sentence; "" when none were chosen."""
+    about = told(create, trouble)
+    return f"{about.title} {about.body}".strip() if about else ""
 
 
 def told(create: Operation, trouble: str = "") -> Told | None:

@@ -80,8 +80,8 @@ def make(request: OperatorRequest, operation: Operation) -> HttpResponse:
             by=request.user,
             grant=request.grant,
         )
-    except links.NothingToHandOver:
-        trouble = "No link was made: the password is not kept any more. Set a new one, and hand that over."
+    except links.NothingToHandOver as nothing:
+        trouble = f"No link was made: {nothing}. Set a new one, and hand that over."
         return pages.outcome(request, operation, trouble)
     address = settings.PUBLIC_URL + reverse("handover", args=[token.reveal()])
     return pages.outcome(request, operation, link_address=address)

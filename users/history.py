@@ -108,7 +108,7 @@ def user_undo(request: OperatorRequest, key: str, user_id: uuid.UUID) -> HttpRes
         wanted, op_id = (uuid.UUID(request.POST.get(name, "")) for name in ("operation", "op_id"))
     except ValueError:
         raise Http404("no such operation") from None
-    seen = Operation.objects.filter(op_id=op_id, by=request.user, customer=customer).first()
+    seen = Operation.objects.filter(op_id=op_id, by=request.user, customer=customer, target_id=user_id).first()
     if seen:  # sent already: its page says what became of it
         return go_to(request, reverse("operation", args=[customer.key, op_id]))
     last = last_change(customer, str(user_id))

@@ -85,22 +85,28 @@ def _walk(index: UserIndex) -> None:
     _drop(index, _left_over(index))
     began = clock.now()
     try:
-        _read(index)
+        names = _read(index)
     except Refused as error:
         if error.status not in (400, 410) or not index.seen:
             raise
         _drop(index, Q(walk=index.fence))  # the two must not be mixed
         index.seen, began = 0, clock.now()
-        _read(index)
+        names = _read(index)
     _swap(index, began)
+    if customer := Customer.objects.filter(tenant_id=index.tenant_id).first():
+        seen_names.keep(customer, names, began, whole=True)  # a create need not walk once more
 
 
-def _read(index: UserIndex) -> None:
+def _read(index: UserIndex) -> set[str]:
+    """Store all pages. Returns the user names that there are, those of deleted users as they were before."""
+    names: set[str] = set()
     if index.grant is None:
         raise everyone.Ended(SIGNED_OUT)
     for deleted in (False, True):
         for page in everyone.pages(index.tenant_id, grant=index.grant, deleted=deleted):
             _store(index, page.users)
+            names.update(seen_names.name_of(user) for user in page.users)
+    return names
 
 
 def _store(index: UserIndex, users: Iterable[CustomerUser]) -> None:

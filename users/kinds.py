@@ -4,7 +4,7 @@ All else is the same for all of them: `actions.py` asks for the rights, `operati
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,7 +50,7 @@ def _create(partner_center: PartnerCenter, operation: Operation) -> Receipt:
 
 
 def _patch(partner_center: PartnerCenter, operation: Operation) -> Receipt:
-    return partner_center.update_user(
+    receipt = partner_center.update_user(
         operation.tenant_id,
         operation.target_id,
         operation.fields,
@@ -58,6 +58,10 @@ def _patch(partner_center: PartnerCenter, operation: Operation) -> Receipt:
         force_change=operation.force_change,
         request_id=operation.op_id,
     )
+    if receipt.user and (other := differing(receipt.user, operation.fields)):  # an empty value may have been ignored
+        told = f"Microsoft said yes, but its answer shows {other} than was sent. Open the user to see what was saved."
+        return replace(receipt, warnings=(*receipt.warnings, told))
+    return receipt
 
 
 def _reset(partner_center: PartnerCenter, operation: Operation) -> Receipt:
@@ -146,9 +150,8 @@ def _others(found: CustomerUser, wanted: Mapping[str, Any]) -> list[str]:
 
 
 def _check_patch(operation: Operation, partner_center: PartnerCenter, by: Operator) -> None:
-    try:
-        user = partner_center.user(operation.tenant_id, operation.target_id)
-    except NotFound:
+    user = active_user(partner_center, operation.tenant_id, operation.target_id)
+    if user is None:
         operations.decide(operation, by=by, state=State.CONFLICT, detail="This user is gone.", sealed_password=None)
         return
     can_go_again = operation.has_password or not operation.sets_password

@@ -21,8 +21,9 @@ from partnerportal.upstream.errors import Forbidden, NotFound
 from partnerportal.upstream.licences import Licence, SubscribedSku
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 
-from . import actions, confirming, pages
+from . import actions, confirming, pages, seen_skus
 from .confirming import ConfirmForm
+from .first_licences import of_skus
 from .forms import before_image, new_op_id
 from .kinds import NO_SUCH_USER, values_of
 from .models import Operation
@@ -61,6 +62,17 @@ def change_licences(
         before={**{name: value for name, value in before.items() if name != "offered"}},
     )
     return actions.carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant, in_run=in_run)
+
+
+def skus_of(partner_center: PartnerCenter, tenant_id: str) -> tuple[SubscribedSku, ...] | None:
+    """What a customer has bought; None for Directory Writers, who may assign what they may not see.
+
+    Raises any `UpstreamError` but `Forbidden`.
+    """
+    try:
+        return partner_center.subscribed_skus(tenant_id)
+    except Forbidden:
+        return None
 
 
 def held_by(partner_center: PartnerCenter, customer: Customer, user_id: str) -> Names:
@@ -149,10 +161,8 @@ def _stock(request: OperatorRequest, customer: Customer, person: CustomerUser) -
     """The form, and which of the customer's licences are used up."""
     partner_center = grants.partner_center(request.grant)
     held = partner_center.licences(customer.tenant_id or "", person.id)
-    try:
-        skus = partner_center.subscribed_skus(customer.tenant_id or "")
-    except Forbidden:  # Directory Writers may assign what they may not see
-        skus = None
+    skus = skus_of(partner_center, customer.tenant_id or "")
+    seen_skus.learn(of_skus(skus or ()).skus)
     mine = {each.sku_id for each in held}
     return {
         "form": LicencesForm.of(person, held, skus),

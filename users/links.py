@@ -27,8 +27,11 @@ Outcome = AuditEvent.Outcome
 _SEALED_AS = "hand-over"
 
 
+NOT_KEPT = "the password is not kept any more"
+
+
 class NothingToHandOver(Exception):
-    """The password is not kept any more, or this sign-in may not see it."""
+    """The password is not kept any more, is not theirs any more, or this sign-in may not see it. `str()` says which."""
 
 
 class Gone(Exception):
@@ -56,8 +59,6 @@ def make_several(
     """
     made, kept = {}, _kept(passphrase)
     for operation in of:
-        if operation.target_id and operations.newer_password(operation):
-            continue
         try:
             made[operation.pk] = _make(operation, lasts, kept, by=by, grant=grant)
         except NothingToHandOver:
@@ -72,7 +73,9 @@ def _kept(passphrase: Secret) -> str:
 def _make(operation: Operation, lasts: timedelta, passphrase: str, *, by: Operator, grant: TokenCache) -> Secret:
     password = operations.password_of(operation, by=by, grant=grant)
     if password is None:
-        raise NothingToHandOver
+        raise NothingToHandOver(NOT_KEPT)
+    if operation.target_id and operations.newer_password(operation):  # and a link to that one is not to end for this
+        raise NothingToHandOver("a newer password was set for this user since")
     token, now = Secret(secrets.token_urlsafe(32)), clock.now()
     link = HandoverLink(operation=operation, token_hash=_hashed(token), created_at=now, expires_at=now + lasts)
     link.sealed_password = vault.seal(_SEALED_AS, str(link.pk), password.reveal())
@@ -81,7 +84,10 @@ def _make(operation: Operation, lasts: timedelta, passphrase: str, *, by: Operat
         f"Works once, until {link.expires_at:%Y-%m-%d %H:%M} UTC, {'with' if passphrase else 'without'} a passphrase."
     )
     with transaction.atomic():
-        Operation.objects.select_for_update().get(pk=operation.pk)  # of two presses at once the second ends the first
+        # Of two presses at once the second waits here, and ends the first; a press on Done has taken the password away.
+        kept = Operation.objects.filter(pk=operation.pk, state=Operation.State.DONE).exclude(sealed_password=None)
+        if not kept.update(fence=F("fence") + 1):
+            raise NothingToHandOver(NOT_KEPT)
         replaced = [one for one in _open_ones().filter(_of_same_user(operation)) if _close_as(State.REVOKED, one)]
         link.save(force_insert=True)
         for older in replaced:  # the trail comes last in a transaction

@@ -16,6 +16,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, Sum
+from django.utils import timezone
 
 from customers.models import Customer
 from partnerportal import audit, chain_check, clock, vault
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 State = Operation.State
 PATIENCE = 25.0  # seconds that a second press waits for the answer to the first
+MINUTE = timedelta(minutes=1)
+MOST_LOOK_UPS = 10  # by hand, of one person within a minute: each may walk over all users of a customer
 
 
 class StrangeOperation(Exception):
@@ -43,6 +46,13 @@ class StillOpen(Exception):
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         super().__init__()
+
+
+class TooSoon(Exception):
+    """It was looked up a moment ago, or its author has had much looked up. `str()` says when to ask again."""
+
+    def __init__(self, why: str, at: datetime) -> None:
+        super().__init__(f"{why} Check again after {timezone.localtime(at):%H:%M:%S}.")
 
 
 class NotOurs(Exception):
@@ -198,6 +208,23 @@ def again(operation: Operation, *, by: Operator, grant: TokenCache) -> bool:
     return won
 
 
+def take_look_up(operation: Operation) -> None:
+    """Before its author has it looked up: not within moments, nor too much of theirs in all. Raises `TooSoon`."""
+    if at := operation.ask_again_at:
+        raise TooSoon("This was looked up just now.", at)
+    now = clock.now()
+    lately = Operation.objects.filter(by=operation.by, asked_at__gt=now - MINUTE, asked_at__lt=now + MINUTE)
+    others = lately.exclude(pk=operation.pk).order_by("-asked_at")[:MOST_LOOK_UPS]
+    newest = [each.asked_at for each in others if each.asked_at]
+    if len(newest) == MOST_LOOK_UPS:
+        why = f"You had {MOST_LOOK_UPS} changes looked up within a minute."
+        raise TooSoon(why, newest[-1] + MINUTE)
+    asked = Operation.objects.filter(pk=operation.pk, asked_at=operation.asked_at)
+    if not asked.update(asked_at=now):  # the other of two presses was faster
+        raise TooSoon("This is being looked up.", now + Operation.PAUSES[0])
+    operation.asked_at = now
+
+
 def decide(
     operation: Operation,
     *,
@@ -216,6 +243,7 @@ def decide(
         won = operation.write(state=state, detail=detail, checked_at=checked_at or clock.now(), **decided, **values)
         if won:
             queued.lead_on(operation)
+            OnboardingRow.follow(operation)
             looked_up = audit.Subject(**{**vars(about), "action": f"check {about.action}"})
             result = audit.Result(outcome=_OUTCOMES[State(state)], detail=detail, target_id=operation.target_id)
             audit.note(looked_up, result, by=by)
@@ -274,7 +302,7 @@ def sent_within_a_minute(by: Operator) -> int:
 
     Of one that went again all sends count, whenever they were: who sends one again and again waits longer.
     """
-    since = clock.now() - timedelta(minutes=1)
+    since = clock.now() - MINUTE
     in_a_run = OnboardingRow.objects.filter(op_id=OuterRef("op_id"))
     by_a_run = TokenCache.objects.exclude(job=None).values("pk")  # the licences of those whom it creates
     by_hand = TokenCache.objects.filter(operator=by, job=None).values("pk")  # a row of a run that was sent again
@@ -401,6 +429,7 @@ def _settle(operation: Operation, *, state: str, milliseconds: int | None = None
         if not operation.write(state=state, **values):
             return
         queued.lead_on(operation)
+        OnboardingRow.follow(operation)
         result = audit.Result(
             outcome=_OUTCOMES[State(state)],
             detail=operation.detail,

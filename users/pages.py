@@ -244,11 +244,9 @@ def outcome(
         context["kept_for_link"] = any(link.is_open for link in links)
         context["first_licences"] = first_licences.told(operation, unsent)
         return render_page(request, "users/done.html", "form_area", context, status=status)
-    if operation.state == State.QUEUED:
-        return _in_place(request, render_page(request, "users/waiting.html", "form_area", context, status=status))
     if operation.undecided:
-        context["first_licences"] = first_licences.told(operation)
-        return _in_place(request, render_page(request, "users/unknown.html", "form_area", context, status=status))
+        context |= {"waits": operation.state == State.QUEUED, "first_licences": first_licences.told(operation)}
+        return _in_place(request, render_page(request, "users/undecided.html", "form_area", context, status=status))
     return render_page(request, "users/not_done.html", "form_area", {**context, "refusal": refusals.explain(operation)})
 
 

@@ -43,16 +43,29 @@ def look(customer: Customer, user_name: str, partner_center: PartnerCenter) -> S
     if kept and was_absent and not _written_here(customer, user_name, since=kept.walked_at - LAG):
         return Sight(kept.walked_at if kept.whole else None)  # without the active users it says nothing of these
     began = clock.now()
-    with budget(SECONDS):
-        active, deleted, whole = _walk(customer, partner_center)
-    names_before = [(name_before(user), user) for user in deleted]
-    seen = {user.user_principal_name.lower() for user in active} | {name for name, _ in names_before}
-    keep(customer, seen, began, whole=whole)
-    same = [user for name, user in names_before if name == user_name.lower()]
+    seen, deleted, whole = _walk_and_keep(customer, partner_center)
+    same = [user for user in deleted if name_before(user) == user_name.lower()]
     is_absent = whole and user_name.lower() not in seen
     if is_absent and not _written_here(customer, user_name, since=began - LAG):
         return Sight(began)
     return Sight(None, max(same, key=lambda user: str(user.soft_deleted_at or ""), default=None))
+
+
+def look_ahead(customer: Customer, partner_center: PartnerCenter) -> None:
+    """Walk before anybody asks, unless a walk is fresh: the next create finds it done. Raises an `UpstreamError`."""
+    kept = SeenNames.objects.filter(customer=customer).first()
+    if not (kept and kept.is_fresh):
+        _walk_and_keep(customer, partner_center)
+
+
+def _walk_and_keep(customer: Customer, partner_center: PartnerCenter) -> tuple[set[str], list[CustomerUser], bool]:
+    """(the names of all users, in small letters, the deleted ones, whether these are all of both)."""
+    began = clock.now()
+    with budget(SECONDS):
+        active, deleted, whole = _walk(customer, partner_center)
+    seen = {name_of(user) for user in (*active, *deleted)}
+    keep(customer, seen, began, whole=whole)
+    return seen, deleted, whole
 
 
 def look_up(
@@ -72,7 +85,7 @@ def look_up(
             for user in page.users:
                 if user.user_principal_name.lower() == user_name.lower():
                     return user, began
-                seen.add(name_before(user) if deleted else user.user_principal_name.lower())
+                seen.add(name_of(user))
     keep(customer, seen, began, whole=True)
     return None, began
 
@@ -110,6 +123,11 @@ def _written_here(customer: Customer, user_name: str, *, since: datetime) -> boo
     lately = Operation.objects.filter(customer=customer, sent_at__gte=since).exclude(sure_no)
     about = Q(fields__user_principal_name__iexact=user_name) | Q(before__user_principal_name__iexact=user_name)
     return lately.filter(about).exists()
+
+
+def name_of(user: CustomerUser) -> str:
+    """The name that a user has, or had before they were deleted, in small letters."""
+    return name_before(user) if user.is_deleted else user.user_principal_name.lower()
 
 
 def name_before(user: CustomerUser) -> str:

@@ -10,10 +10,11 @@ from celery.signals import worker_ready
 from django.db import DatabaseError, transaction
 
 from customers.models import Customer
-from partnerportal import clock
+from partnerportal import clock, grants
 from partnerportal.models import Operator, TokenCache
+from partnerportal.upstream.errors import UpstreamError
 
-from . import index, links, open_intents
+from . import index, links, open_intents, seen_names
 from .models import (
     KeptPage,
     OnboardingCheck,
@@ -55,6 +56,25 @@ def tell_what_is_open(**_signal: Any) -> None:
         open_intents.at_start()
     except DatabaseError:
         log.exception("open intents could not be looked for")
+
+
+@shared_task
+def look_through_names(customer_id: int, grant_id: str) -> None:
+    """Walk over the names of a customer while somebody fills in the form for a new user."""
+    customer = Customer.objects.filter(pk=customer_id).first()
+    grant = TokenCache.objects.select_related("operator").filter(pk=grant_id).first()
+    if customer is None or grant is None:  # signed out meanwhile
+        return
+    try:
+        seen_names.look_ahead(customer, grants.partner_center(grant))
+    except UpstreamError as error:  # the create asks again, and says what is wrong
+        log.info("the user names could not be looked through ahead: %s", error)
+
+
+def prepare_create(customer: Customer, *, grant: TokenCache) -> None:
+    """The form for a new user was opened: of a customer with more users than a page, the walk begins now."""
+    if customer.users_seen_all is False:
+        transaction.on_commit(lambda: look_through_names.delay(customer.pk, str(grant.pk)), robust=True)
 
 
 @shared_task

@@ -1,6 +1,7 @@
 """The pages of templates: those of one customer, and those of all customers."""
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import Http404, HttpResponse
@@ -8,6 +9,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
+from customers import countries
 from customers.access import Action
 from customers.explain import why_not
 from customers.merge import see_domains
@@ -18,7 +20,7 @@ from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, RoleMissing, may, require
 from partnerportal.upstream.errors import UpstreamError
 
-from . import names, pages, table, templates
+from . import first_licences, names, pages, seen_skus, table, templates
 from .models import UserTemplate
 from .template_forms import TemplateForm, initial_of
 
@@ -150,11 +152,41 @@ def _copy(request: OperatorRequest, row: UserTemplate) -> UserTemplate:
 
 
 def _save(request: OperatorRequest, row: UserTemplate, form: TemplateForm) -> HttpResponse:
+    if form.is_valid() and (why := _no_such_licence(request, row.customer, form.rules)):
+        form.add_error("licences_value", why)
     if not form.is_valid():
         return _page(request, row, form, status=422)
     name, version = form.cleaned_data.get("name", ""), form.cleaned_data["version"]
-    templates.save(row, name=name, rules=form.rules, version=version, by=request.user)
-    return go_to(request, _list_url(row.customer))
+    saved = templates.save(row, name=name, rules=form.rules, version=version, by=request.user)
+    return go_to(request, _url(saved) if _unseen(form.rules) else _list_url(row.customer))
+
+
+def _no_such_licence(request: OperatorRequest, customer: Customer | None, rules: templates.Rules) -> str:
+    """Why a licence that the rules name cannot be meant; "" when each can, or when we know too little to say so."""
+    if "licences" not in rules:
+        return ""
+    if customer is None:
+        known, nobody = seen_skus.anywhere(), "No customer whose licences were read here has a licence"
+    else:
+        access, partner_center = pages.access_now(request, customer), grants.partner_center(request.grant)
+        offer = first_licences.offer(customer, access, by=request.user, partner_center=partner_center)
+        seen_skus.learn(offer.skus)
+        known = seen_skus.called([(sku["name"], sku["part"]) for sku in offer.skus.values()])
+        nobody = "The customer has no licence"
+    wrong = [each for each in first_licences.parted(rules["licences"]["value"], known) if not _is_in(known, each)]
+    return " ".join(f"{nobody} “{each}”.{first_licences.near(each, known)}" for each in wrong if known)
+
+
+def _unseen(rules: templates.Rules) -> list[str]:
+    """The licences of these rules that were not seen at any customer yet, so that nobody could check their names."""
+    if not (said := rules.get("licences", {}).get("value", "")):
+        return []
+    known = seen_skus.anywhere()
+    return [each for each in first_licences.parted(said, known) if not _is_in(known, each)]
+
+
+def _is_in(known: Mapping[str, str], said: str) -> bool:
+    return countries.fold(said) in known
 
 
 def _suggested(request: OperatorRequest, customer: Customer) -> templates.Rules:
@@ -187,6 +219,7 @@ def _page(
         "whose": customer.name if customer else "all customers",
         "list_url": _list_url(customer),
         "may_change": customer is not None or may(request.user, Permission.SET_DEFAULTS),
+        "unseen": ", ".join(_unseen(row.rules)) if row.pk else "",
         "copy_refused": copy_refused,
         "copy_to": request.POST.get("to", ""),
     }

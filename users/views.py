@@ -21,7 +21,20 @@ from partnerportal.permissions import Permission, may, require
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, UpstreamError
 from partnerportal.upstream.partner_center import CustomerProfile, CustomerUser
 
-from . import actions, first_licences, forms, handover, new_forms, operations, pages, resetting, table, templates
+from . import (
+    actions,
+    first_licences,
+    forms,
+    handover,
+    new_forms,
+    operations,
+    pages,
+    resetting,
+    seen_skus,
+    table,
+    tasks,
+    templates,
+)
 from .models import Operation
 
 State = Operation.State
@@ -146,6 +159,7 @@ def user_new(request: OperatorRequest, key: str) -> HttpResponse:
         form = new_forms.opened(request, customer, offer)
     except templates.TemplateGone:
         return pages.template_gone(request, customer)
+    tasks.prepare_create(customer, grant=request.grant)
     context = {**pages.shell(request, customer, access), **new_forms.around(customer, form)}
     return render(request, "users/new.html", context)
 
@@ -166,6 +180,7 @@ def _open_new_form(request: OperatorRequest, customer: Customer) -> tuple[Access
         raise known
     if isinstance(profile, CustomerProfile):
         learn(customer, profile, clock.now())
+    seen_skus.learn(known[1].skus)
     return known  # type: ignore[no-any-return]
 
 
@@ -238,6 +253,8 @@ def operation(request: OperatorRequest, key: str, op_id: uuid.UUID) -> HttpRespo
         unsent = first_licences.follow(found, by=request.user, grant=request.grant)
     except SignInAgain:
         raise
+    except operations.TooSoon as early:
+        trouble, status = str(early), 429
     except UpstreamError as error:
         trouble = f"We could not find out. {error}"
     found.refresh_from_db()
@@ -257,7 +274,7 @@ def _send_again(request: OperatorRequest, found: Operation) -> tuple[str, dict[s
     except actions.TooFast:
         why, status = actions.TOO_FAST, 429
     except actions.UserGone:
-        why = "The user is not in this customer any more."
+        why = actions.GONE
     except actions.Administrator as powerful:
         why = resetting.asked_for(powerful)
         asks = {"powers": powerful.roles, **resetting.proof(request, needed=True)}

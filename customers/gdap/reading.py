@@ -23,9 +23,10 @@ from django.db.models import Count
 from partnerportal import clock, grants
 from partnerportal.models import Operator, TokenCache
 from partnerportal.upstream import tokens
-from partnerportal.upstream.errors import SignInAgain, Throttled, UpstreamError
+from partnerportal.upstream.errors import SignInAgain, UpstreamError
 from partnerportal.upstream.graph import CHUNK, Found, Graph, Relationship
 from partnerportal.upstream.http import budget
+from partnerportal.upstream.patience import patiently
 from partnerportal.upstream.together import AT_ONCE
 
 from .. import access, shortage, snapshot
@@ -182,7 +183,13 @@ class Walk:
     def _assignments(self, graph: Graph, chunk: list[str]) -> None:
         if self.stopped:
             return
-        for one, found in self._patiently(lambda: graph.assignments_counted(chunk)).items():
+        answers = patiently(
+            lambda: graph.assignments_counted(chunk),
+            pauses=PATIENCE,
+            longest=LONGEST_PAUSE,
+            go_on=lambda: not self.stopped,
+        )
+        for one, found in answers.items():
             usable = tuple(row for row in map(relationships.fitted, found.rows) if row)
             unusable = found.unreadable + len(found.rows) - len(usable)
             self.copy.assignments[one] = usable
@@ -201,18 +208,6 @@ class Walk:
         except UpstreamError as error:
             log.info("the names of groups could not be read: %s", error)
             return names
-
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask again after the pause that Graph wants."""
-        for _ in range(PATIENCE):
-            try:
-                return _in_time(ask)
-            except Throttled as error:
-                pause = (error.retry_at - clock.now()).total_seconds()
-                if self.stopped or pause > LONGEST_PAUSE:
-                    raise
-                time.sleep(max(pause, 0.1))
-        return _in_time(ask)
 
 
 def submit(pool: ThreadPoolExecutor, work: Callable[[], T]) -> "Future[T]":

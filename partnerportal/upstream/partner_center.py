@@ -8,18 +8,20 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
-import msgspec
 from django.conf import settings
 
+from partnerportal.upstream import directory
 from partnerportal.upstream import licences as wire
+from partnerportal.upstream.directory import CustomerProfile, CustomerRow, CustomerUser, UserPage
 from partnerportal.upstream.http import Answer, Call, Secret, origin_of, send
 from partnerportal.upstream.paging import LoopGuard, Rows, joined
-from partnerportal.upstream.payload import Guid, expect, guid, ids, moment, parse, parse_row, parse_well, unintelligible
+from partnerportal.upstream.payload import expect, guid, ids, parse, parse_well, unintelligible
+
+__all__ = ["CustomerProfile", "CustomerRow", "CustomerUser", "NewUser", "PartnerCenter", "Receipt", "UserPage"]
 
 SOURCE = "Partner Center"
 LARGEST_PAGE = 500
@@ -40,55 +42,7 @@ CHANGEABLE = {
 }
 
 
-# --- What callers see ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class CustomerRow:
-    """A customer as the list has it. `id` is its tenant id; `relationship` an open word, usually "reseller"."""
-
-    id: str
-    name: str
-    domain: str
-    relationship: str
-
-
-@dataclass(frozen=True, slots=True)
-class CustomerProfile:
-    """A customer read by id. `country` is ISO 3166-1 alpha-2, "" without access to the customer's directory."""
-
-    id: str
-    name: str
-    domain: str
-    country: str = ""
-    custom_domains: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CustomerUser:
-    """A person in a customer's directory. `state` is "active" or "inactive", `domain_type` "managed" and so on."""
-
-    id: str
-    user_principal_name: str
-    display_name: str
-    first_name: str = ""
-    last_name: str = ""
-    usage_location: str = ""
-    immutable_id: str = ""
-    phone_number: str = ""
-    state: str = "active"
-    domain_type: str = "none"
-    last_directory_sync: datetime | None = None
-    soft_deleted_at: datetime | None = None
-
-    @property
-    def is_deleted(self) -> bool:
-        return self.state.lower() == "inactive" or self.soft_deleted_at is not None
-
-    @property
-    def is_synced(self) -> bool:
-        """The customer's own directory is the master: Partner Center refuses most changes."""
-        return self.last_directory_sync is not None
+# --- What a write takes and gives ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +60,6 @@ class NewUser:
 
 
 @dataclass(frozen=True, slots=True)
-class UserPage:
-    """One page of users; `next` is the continuation token of the page after it, None on the last."""
-
-    users: tuple[CustomerUser, ...]
-    next: Secret | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Receipt:
     """A write that was done. The ids are Microsoft's (MS-RequestId, MS-CorrelationId), else the ones we sent."""
 
@@ -122,115 +68,6 @@ class Receipt:
     correlation_id: str
     status: int
     warnings: tuple[str, ...] = ()  # in Microsoft's words; only licences have any
-
-
-# --- What Partner Center writes -----------------------------------------------------------------------------
-
-
-class _Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Only the members that we use; others, `passwordProfile` first of all, end here."""
-
-
-class _Header(_Wire, frozen=True):
-    key: str = ""
-    value: str = ""
-
-
-class _Link(_Wire, frozen=True):
-    uri: str = ""
-    headers: tuple[_Header, ...] = ()
-
-
-class _Links(_Wire, frozen=True):
-    next: _Link | None = None
-
-
-class _Collection(_Wire, frozen=True):
-    items: list[Any]
-    links: _Links | None = None
-    continuation_token: str = ""
-
-
-class _Address(_Wire, frozen=True):
-    country: str = ""
-
-
-class _Company(_Wire, frozen=True):
-    company_name: str = ""
-    domain: str = ""
-    address: _Address = _Address()
-
-
-class _Customer(_Wire, frozen=True):
-    id: Guid
-    company_profile: _Company = _Company()
-    relationship_to_partner: str | int = ""
-    custom_domains: tuple[str, ...] = ()
-
-    def row(self) -> CustomerRow:
-        company = self.company_profile
-        return CustomerRow(self.id.lower(), company.company_name, company.domain, str(self.relationship_to_partner))
-
-    def profile(self) -> CustomerProfile:
-        company = self.company_profile
-        country = company.address.country.strip().upper()
-        return CustomerProfile(
-            self.id.lower(),
-            company.company_name,
-            company.domain,
-            country if len(country) == 2 and country.isascii() and country.isalpha() else "",
-            self.custom_domains,
-        )
-
-
-class _User(_Wire, frozen=True):
-    id: Guid
-    user_principal_name: str
-    display_name: str = ""
-    first_name: str = ""
-    last_name: str = ""
-    usage_location: str = ""
-    immutable_id: str = ""
-    phone_number: str = ""
-    state: str | int = "active"
-    user_domain_type: str | int = "none"
-    last_directory_sync_time: str = ""
-    soft_deletion_time: str = ""
-
-    def user(self) -> CustomerUser:
-        return CustomerUser(
-            id=self.id.lower(),
-            user_principal_name=self.user_principal_name,
-            display_name=self.display_name,
-            first_name=self.first_name,
-            last_name=self.last_name,
-            usage_location=self.usage_location,
-            immutable_id=self.immutable_id,
-            phone_number=self.phone_number,
-            state=_STATES.get(str(self.state), str(self.state)),
-            domain_type=_DOMAIN_TYPES.get(str(self.user_domain_type), str(self.user_domain_type)),
-            last_directory_sync=moment(self.last_directory_sync_time),
-            soft_deleted_at=moment(self.soft_deletion_time),
-        )
-
-
-# The swagger declares enums as int32 (CONTRACT 1.5).
-_STATES = {"0": "active", "1": "inactive"}
-_DOMAIN_TYPES = {"0": "none", "1": "managed", "2": "federated"}
-
-
-class _Customers(_Wire, frozen=True):
-    """A page of nothing but good rows."""
-
-    items: list[_Customer]
-    links: _Links | None = None
-    continuation_token: str = ""
-
-
-class _Users(_Wire, frozen=True):
-    items: tuple[_User, ...]
-    links: _Links | None = None
-    continuation_token: str = ""
 
 
 # --- The client ---------------------------------------------------------------------------------------------
@@ -249,12 +86,12 @@ class PartnerCenter:
         """All customers, in pages of 500. Page "Get a list of customers". A row without a usable id is counted in
         `quarantined`, not fatal; a page without one usable row is Unintelligible. A row may come twice.
         """
-        rows = Rows(_customer_row)
+        rows = Rows(directory.customer_row)
         guard = LoopGuard(settings.CUSTOMER_PAGE_LIMIT)
         after: Secret | None = None
         while True:
             answer = self._get("/customers", ("size", str(LARGEST_PAGE)), after=after)
-            page = parse_well(answer, _Customers) or parse(answer, _Collection)
+            page = parse_well(answer, directory.Customers) or parse(answer, directory.Collection)
             after = _next_token(answer, "/customers", page.links, page.continuation_token)
             found = rows.of(answer, page.items)
             self.quarantined = rows.quarantined
@@ -265,7 +102,7 @@ class PartnerCenter:
 
     def customer(self, tenant_id: str) -> CustomerProfile:
         """Page "Get a customer by ID". Counts towards 500 a minute per customer: never once per row of a list."""
-        return parse(self._get(f"/customers/{guid(tenant_id)}"), _Customer).profile()
+        return parse(self._get(f"/customers/{guid(tenant_id)}"), directory.Customer).profile()
 
     # Reading users
 
@@ -308,13 +145,13 @@ class PartnerCenter:
         path = f"/customers/{guid(tenant_id)}/users"
         query = (("size", str(size)), *order, *([("filter", _DELETED)] if deleted else []))
         answer = self._get(path, *query, after=after)
-        page = parse(answer, _Users)
+        page = parse(answer, directory.Users)
         after = _next_token(answer, path, page.links, page.continuation_token)
         return UserPage(tuple(user.user() for user in page.items), after), answer
 
     def user(self, tenant_id: str, user_id: str) -> CustomerUser:
         """Page "Get a user account by ID"."""
-        return parse(self._get(_user_path(tenant_id, user_id)), _User).user()
+        return parse(self._get(_user_path(tenant_id, user_id)), directory.User).user()
 
     # Writing users
 
@@ -458,7 +295,7 @@ class PartnerCenter:
             body = body | {"attributes": {"objectType": "CustomerUser"}}
         answer = self._send(method, path, request_id, json=body)
         expect(answer, *expected)
-        user = None if body is None else parse(answer, _User).user()
+        user = None if body is None else parse(answer, directory.User).user()
         if user is not None and not is_about(user):
             raise unintelligible(answer)
         return Receipt(user, *ids(answer), answer.status)
@@ -498,11 +335,6 @@ def _is(user_id: str) -> Callable[[CustomerUser], bool]:
     return lambda user: user.id.lower() == user_id.lower()
 
 
-def _customer_row(row: object) -> CustomerRow | None:
-    customer = row if isinstance(row, _Customer) else parse_row(row, _Customer)
-    return customer.row() if customer else None
-
-
 def _user_path(tenant_id: str, user_id: str) -> str:
     return f"/customers/{guid(tenant_id)}/users/{guid(user_id)}"
 
@@ -511,7 +343,7 @@ def _password(password: Secret, force_change: bool) -> dict[str, Any]:
     return {"passwordProfile": {"password": password, "forceChangePassword": force_change}}
 
 
-def _next_token(answer: Answer, path: str, links: _Links | None, continuation_token: str) -> Secret | None:
+def _next_token(answer: Answer, path: str, links: directory.Links | None, continuation_token: str) -> Secret | None:
     """The token of the next page; None on the last. It stands in the headers of `links.next`, in the body, or in
     both (CONTRACT 2.2). A link that leads elsewhere, or a token unfit for a header, is Unintelligible.
     """

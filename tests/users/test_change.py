@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from customers.models import Customer
+from partnerportal import clock
 from partnerportal.models import AuditEvent
 from partnerportal.sandbox import seed
 from tests.pages import Page
@@ -767,12 +768,13 @@ def test_a_password_does_not_go_again_without_the_right_to_set_it(admin, sandbox
 
 
 @pytest.mark.parametrize("kind", ["drop_after", "drop_before"])
-def test_after_a_day_a_password_has_to_be_set_anew(admin, sandbox, directory, kind):
+def test_after_a_day_a_password_has_to_be_set_anew(admin, sandbox, directory, kind, move_clock):
     fields, _ = uncertain(admin, sandbox, kind, password_mode="made", first_name="Adela")
     step(admin, fields, "check")
     Operation.objects.update(sealed_password=None)
     step(admin, fields, "send")
     assert len(directory.writes()) == 1
+    move_clock(61)
     words = Page(step(admin, fields, "check")).words
     if kind == "drop_after":
         assert "It is not kept any more: set a new one." in words
@@ -801,3 +803,30 @@ def seed_user(browser, customer):
         for tag, told in Page(browser.get(users_url(customer))).tags
         if told.get("id", "").startswith("row-")
     )
+
+
+def test_what_the_answer_does_not_show_as_sent_is_told(writer, sandbox, directory):
+    """An empty value may be ignored (CONTRACT 3.4): "changed" alone would be a false yes."""
+    sandbox.assume("empty_string_clears", False)
+    answer = writer.post(edit_url(ADELE), reviewed(writer, ADELE, phone_number=""))
+    assert directory.special("plain").phone != ""
+    told = "Microsoft said yes, but its answer shows another phone number than was sent."
+    assert told in Page(answer).words
+    assert "Microsoft said yes" not in Page(writer.post(edit_url(ADELE), reviewed(writer, ADELE, first_name="A"))).words
+
+
+def test_a_404_that_is_not_about_the_user_decides_nothing_and_destroys_no_password(admin, sandbox):
+    fields, _ = uncertain(admin, sandbox, "drop_before", password_mode="made", first_name="Adela")
+    sandbox.fault("partnercenter", "status", method="GET", path=f"/users/{ADELE}$", status=404, body="<h1>Gateway</h1>")
+    assert "We could not find out." in Page(step(admin, fields, "check")).words
+    operation = Operation.objects.get()
+    assert (operation.state, operation.has_password) == (Operation.State.UNKNOWN, True)
+
+
+def test_a_deleted_user_is_not_changed_though_microsoft_still_shows_them(writer, sandbox, directory):
+    sandbox.assume("deleted_user_readable", True)
+    fields = reviewed(writer, ADELE, first_name="Adela")
+    directory.special("plain").deleted_at = clock.now()
+    assert writer.post(edit_url(ADELE), fields).status_code == 404
+    assert writer.get(edit_url(ADELE)).status_code == 404
+    assert directory.writes() == []

@@ -10,13 +10,24 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
+from django.urls import reverse
 
 from partnerportal import clock, vault
 from partnerportal.models import AuditEvent
 from tests.conftest import Browser
 from tests.pages import Page
-from tests.users.conftest import edit_url, new_url, newcomer, operation_url, reviewed, shown_password, trail
-from users import handover, links, tasks
+from tests.users.conftest import (
+    edit_url,
+    filled,
+    new_url,
+    newcomer,
+    operation_url,
+    reviewed,
+    shown_password,
+    tenant,
+    trail,
+)
+from users import handover, links, operations, tasks
 from users.models import HandoverKnock, HandoverLink, Operation
 
 pytestmark = pytest.mark.django_db
@@ -279,6 +290,33 @@ def test_of_many_who_open_it_at_once_one_sees_it(writer):
         thread.join()
     assert sorted(seen) == [""] * 7 + [password]
     assert AuditEvent.objects.filter(kind="outcome", action="hand-over link opened").count() == 1
+
+
+def test_no_link_is_made_of_a_password_that_was_replaced_and_the_one_of_the_newer_stays(admin):
+    operation, _ = created(admin)
+    url = reverse("user-reset", args=[tenant("contoso"), operation.target_id])
+    newer = shown_password(admin.post(url, filled(admin, url)))
+    reset = Operation.objects.latest("pk")
+    address = address_in(ask_for_link(admin, reset))
+    answer = ask_for_link(admin, operation)
+    assert "No link was made: a newer password was set for this user since." in Page(answer).words
+    assert told(Browser().post(address)) == newer
+
+
+def test_no_link_is_made_of_a_password_that_done_destroys_meanwhile(writer, monkeypatch):
+    """Between our look at the password and the link, another tab has pressed Done: then it is gone for good."""
+    operation, _ = created(writer)
+    password_of = operations.password_of
+
+    def done_is_faster(*of, **more):
+        found = password_of(*of, **more)
+        operations.destroy_password(operation)
+        return found
+
+    monkeypatch.setattr(operations, "password_of", done_is_faster)
+    answer = ask_for_link(writer, operation)
+    assert "No link was made: the password is not kept any more." in Page(answer).words
+    assert not HandoverLink.objects.exists()
 
 
 def test_the_slower_of_two_finds_it_gone(writer, monkeypatch):

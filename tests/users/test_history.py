@@ -101,6 +101,15 @@ def test_a_right_that_ended_undoes_nothing(admin, sandbox, directory):
     assert len(directory.writes()) == 1
 
 
+def test_an_undo_under_the_number_of_another_write_of_ones_own_is_refused(writer, directory):
+    other = seed.SPECIAL_USERS["accented"]
+    fields = reviewed(writer, other, first_name="Zora")
+    writer.post(edit_url(other), fields)
+    change(writer, first_name="Adela")
+    answer = writer.post(undo_url(), undo_form(writer) | {"op_id": fields["op_id"]})
+    assert (answer.status_code, len(directory.writes())) == (409, 2)
+
+
 def test_an_undo_under_the_number_of_somebody_elses_write_is_refused(writer, admin, directory):
     change(admin, last_name="Vance-Roe")
     theirs = Operation.objects.get()

@@ -120,7 +120,7 @@ def test_what_upstream_says_is_told_and_the_copy_stays(admin, sandbox, fault):
 
 def test_a_short_pause_that_partner_center_asks_for_is_kept_and_the_walk_goes_on(admin, sandbox, monkeypatch):
     slept = []
-    monkeypatch.setattr(everyone.time, "sleep", slept.append)
+    monkeypatch.setattr("partnerportal.upstream.patience.time.sleep", slept.append)
     sandbox.fault("partnercenter", path="/users$", kind="throttle", per_second=0, retry_after=5, times=1)
     assert read("medium").users == 1200
     assert len(slept) == 1

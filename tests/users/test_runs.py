@@ -700,9 +700,74 @@ def test_who_was_there_before_is_left_to_the_owner_of_the_run(admin, directory, 
     assert (row.state, row.tries) == ("unknown", 1)  # one look-up, not six
     assert "it may be this one or somebody else’s. Look at it, and say whose it is." in row.detail
     admin.post(operation_url(row.op_id), {"step": "theirs"})
-    steering.try_again(again(found), by=found.by, grant=sign_in_of("admin"))
-    worker.drain(again(found))
-    assert (states(found), len(directory.writes())) == (["conflict"], 1)
+    row.refresh_from_db()  # at once: nobody has to try the run again
+    assert (row.state, row.target_id) == ("conflict", "")
+    assert "said to be somebody else’s" in row.detail
+    assert (again(found).state, len(directory.writes())) == (State.DONE, 1)
+    assert steering.try_again(again(found), by=found.by, grant=sign_in_of("admin")) == 0
+
+
+def left_unknown(directory, worker, sandbox, monkeypatch, licences):
+    """A run that is over: its user was created, which only its owner can say, for nobody had seen the name absent."""
+    monkeypatch.setattr("users.onboarding.run.MOST_TRIES", 0)
+    monkeypatch.setattr("users.seen_names._walk", lambda *_of: ([], [], False))
+    sandbox.fault("partnercenter", "fail_after", method="POST", path="/users$")
+    found = creating("anna")
+    found.rows.update(licences=licences)
+    worker.drain(found)
+    row = found.rows.get()
+    assert (row.state, again(found).state) == ("unknown", State.DONE)
+    return row
+
+
+def test_what_its_owner_says_is_theirs_is_done_in_the_run_as_well_with_its_licences_and_its_password(
+    admin, directory, worker, sandbox, monkeypatch
+):
+    row = left_unknown(directory, worker, sandbox, monkeypatch, {ENTERPRISE_E3.id: ENTERPRISE_E3.name})
+    admin.post(operation_url(row.op_id), {"step": "check"})
+    row.refresh_from_db()
+    assert row.state == "unknown"
+    admin.post(operation_url(row.op_id), {"step": "ours"})
+    row.refresh_from_db()
+    (anna,) = directory.named("anna")
+    assert (row.state, row.target_id) == ("done", anna.id)
+    assert row.detail.endswith(f"The licence was assigned: {ENTERPRISE_E3.name}.")
+    page = Page(admin.get(reverse("run", args=[row.run.key])))
+    assert "1 of 1 row done" in page.words
+    assert "1 new password to hand over" in page.words
+
+
+def test_a_row_that_is_given_up_on_its_page_is_given_up_in_the_run(
+    admin, directory, worker, sandbox, monkeypatch, move_clock
+):
+    sandbox.fault("partnercenter", "drop_before", method="POST", path="/users$")
+    monkeypatch.setattr("users.onboarding.run.MOST_TRIES", 0)
+    found = creating("anna")
+    worker.drain(found)
+    assert states(found) == ["unknown"]
+    move_clock(121)
+    admin.post(operation_url(found.rows.get().op_id), {"step": "check"})
+    assert states(found) == ["unknown"]
+    admin.post(operation_url(found.rows.get().op_id), {"step": "stop"})
+    assert states(found) == ["stopped"]
+
+
+def test_what_its_owner_decides_while_a_worker_closes_the_row_is_not_left_unknown(
+    admin, directory, worker, sandbox, monkeypatch
+):
+    later = run._later
+
+    def owner_is_faster(row, *about, **more):
+        admin.post(operation_url(row.op_id), {"step": "check"})
+        assert Operation.objects.get().state == "done"
+        later(row, *about, **more)
+
+    monkeypatch.setattr(run, "_later", owner_is_faster)
+    monkeypatch.setattr(run, "MOST_TRIES", 0)
+    sandbox.fault("partnercenter", "drop_after", method="POST", path="/users$")
+    found = creating("anna")
+    worker.drain(found)
+    assert states(found) == ["done"]
 
 
 def test_the_rows_of_a_run_do_not_count_for_what_is_sent_by_hand_until_they_are_sent_again_by_hand(

@@ -7,15 +7,16 @@ from datetime import timedelta
 
 import pytest
 
+from customers.models import Customer
 from partnerportal import clock, grants
 from partnerportal.sandbox import seed
 from tests.customers.gdap_reads import grant_of
 from tests.pages import Page
-from users import seen_names
+from users import index, seen_names
 from users.models import Operation, SeenNames
-from users.tasks import purge_secrets
+from users.tasks import look_through_names, purge_secrets
 
-from .conftest import filled, new_url, newcomer, operation_url, shown_password, trail, user_url, users_url
+from .conftest import filled, new_url, newcomer, operation_url, shown_password, tenant, trail, user_url, users_url
 from .test_unknown import WE_DO_NOT_KNOW, buttons, pressed, step
 
 NAME = "maya.lind@contosotrading.onmicrosoft.example"
@@ -73,6 +74,53 @@ def test_one_walk_over_all_users_serves_every_create_of_a_quarter_of_an_hour(wri
     move_clock(31 * 60)
     purge_secrets()
     assert not SeenNames.objects.exists()
+
+
+def lists(directory):
+    return [line for line in directory.asked() if line == "partnercenter GET /v1/customers/…/users"]
+
+
+def test_of_a_customer_with_more_users_than_a_page_the_walk_begins_with_the_form(
+    writer, directory, monkeypatch, django_capture_on_commit_callbacks
+):
+    told = []
+    monkeypatch.setattr("users.tasks.look_through_names.delay", lambda *ids: told.append(ids))
+    fields = newcomer(writer)
+    assert told == []  # nobody has seen how many there are
+    assert writer.get(users_url()).status_code == 200
+    with django_capture_on_commit_callbacks(execute=True):
+        fields = newcomer(writer)
+    directory.asked()
+    look_through_names(*told[0])
+    assert len(lists(directory)) == 2  # the active users, and the deleted ones
+    look_through_names(*told[0])  # it comes twice: the walk is fresh
+    assert lists(directory) == []
+    assert writer.post(new_url(), fields).status_code == 200
+    assert lists(directory) == []
+    assert Operation.objects.get().seen_absent_at == SeenNames.objects.get().walked_at
+
+
+def test_a_walk_that_nobody_waits_for_fails_in_silence_and_not_with_a_sign_in_that_has_ended(
+    writer, sandbox, directory
+):
+    customer, grant = Customer.objects.get(tenant_id=tenant("contoso")), grant_of("writer")
+    sandbox.fault("partnercenter", "status", method="GET", path="/users$", times=0)
+    names = customer.pk, str(grant.pk)
+    look_through_names(*names)
+    grant.delete()
+    directory.asked()
+    look_through_names(*names)
+    assert (lists(directory), SeenNames.objects.exists()) == ([], False)
+
+
+def test_the_walk_of_the_search_serves_the_creates_too(admin, directory):
+    grant = grant_of("admin")
+    found, _ = index.request_walk(Customer.objects.get(tenant_id=tenant("contoso")), by=grant.operator, grant=grant)
+    index.carry_out(found.pk)
+    directory.asked()
+    assert admin.post(new_url(), newcomer(admin)).status_code == 200
+    assert lists(directory) == []
+    assert Operation.objects.get().seen_absent_at
 
 
 def test_whom_we_have_deleted_since_the_walk_is_offered_all_the_same(admin, directory, deleted):
@@ -227,4 +275,5 @@ def test_one_look_up_serves_all_who_look_just_then(writer, sandbox, directory, m
         return len([line for line in directory.asked() if line == "partnercenter GET /v1/customers/…/users"])
 
     assert [walks(forms[0]), walks(forms[1])] == [2, 0]
+    move_clock(60)
     assert walks(forms[1]) == 2  # who asks once more wants to know anew

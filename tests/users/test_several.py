@@ -71,7 +71,7 @@ def test_a_location_is_changed_for_those_who_are_ticked_and_not_there_already(
     url, run = check_of(admin, fields | {"step": "check", "usage_location": there})
     page = Page(admin.get(url))
     assert "1 of 3 rows are ready. 2 will not be sent." in page.words
-    assert "This user is not in this customer any more." in page.words
+    assert "The user is not in this customer any more." in page.words
     assert directory.writes() == []
     with django_capture_on_commit_callbacks(execute=True):
         started = admin.post(url, {"step": "start", "op_id": run.key})

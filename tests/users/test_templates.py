@@ -7,8 +7,8 @@ from customers.models import Customer
 from partnerportal.models import AuditEvent, Operator
 from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM, CLASSROOM, ENTERPRISE_E3, POWER_BI_PRO
 from tests.pages import Page
-from users import templates
-from users.models import Operation, UserTemplate
+from users import seen_skus, templates
+from users.models import Operation, SeenSku, UserTemplate
 
 from .conftest import filled, new_url, newcomer, tenant, user_url, users_url
 
@@ -463,3 +463,47 @@ def test_the_licences_of_a_template_are_typed_in_its_form_and_those_of_a_user_su
     assert writer.post(url("new"), fields | {"step": "save"}).status_code == 303
     assert UserTemplate.objects.get().rules["licences"] == rule("default", held)
     assert lines("add template")[0]["licences"][1] == f"Filled in, can be changed: {held}"
+
+
+def licences_of(browser, address, said):
+    """The answer to a template that names these licences."""
+    fields = opened(browser, address, name="Warehouse", licences_mode="default", licences_value=said)
+    return browser.post(address, fields | {"step": "save"})
+
+
+def test_a_licence_that_the_customer_does_not_have_is_refused_with_what_is_near(writer):
+    answer = licences_of(writer, url("new"), f"{E3.part_number} | Busines Premium")
+    words = Page(answer).words
+    assert (answer.status_code, UserTemplate.objects.count()) == (422, 0)
+    assert f"The customer has no licence “Busines Premium”. Did you mean {BUSINESS.name}" in words
+    assert "Busines Premium" in Page(answer).form("version").fields["licences_value"]  # nothing typed is lost
+    assert licences_of(writer, url("new"), f"{E3.part_number} | {BUSINESS.name.lower()}").status_code == 303
+
+
+def test_a_template_of_all_customers_names_what_some_customer_has(admin):
+    new = reverse("all-template", args=["new"])
+    admin.get(new_url())  # which reads what Contoso has
+    answer = licences_of(admin, new, "Enterprise E33")
+    assert (answer.status_code, UserTemplate.objects.count()) == (422, 0)
+    assert "No customer whose licences were read here has a licence “Enterprise E33”." in Page(answer).words
+    assert licences_of(admin, new, E3.part_number).url == reverse(ALL)
+
+
+def test_where_no_licence_was_read_yet_the_template_is_saved_with_a_warning(admin, writer, sandbox):
+    told = "Not seen at any customer yet: Enterprise E33."
+    answer = licences_of(admin, reverse("all-template", args=["new"]), "Enterprise E33")
+    assert told in Page(admin.get(answer.url)).words
+    sandbox.fault("partnercenter", "status", method="GET", path="/subscribedskus$", status=403, times=0)
+    answer = licences_of(writer, url("new"), "Enterprise E33")
+    assert told in Page(writer.get(answer.url)).words
+
+
+def test_what_licences_are_called_is_read_once_and_written_when_it_is_new(admin, django_assert_num_queries):
+    admin.get(new_url())
+    seen = {sku.pk: {"name": sku.name, "part": sku.part} for sku in SeenSku.objects.all()}
+    assert seen[E3.id] == {"name": E3.name, "part": E3.part_number}
+    with django_assert_num_queries(1):
+        seen_skus.learn(seen)
+    seen_skus.learn({E3.id: {"name": "Renamed", "part": "E3"}})
+    assert SeenSku.objects.get(pk=E3.id).name == "Renamed"
+    assert seen_skus.anywhere()["renamed"] == "Renamed"

@@ -1,9 +1,11 @@
 """Answers that may hide a success: never "failed", looked up by name, sent again only when a look-up found nothing."""
 
+import re
 import time
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from partnerportal import clock
 from tests.pages import Page
@@ -168,7 +170,7 @@ def test_a_deleted_user_of_the_same_name_is_not_ours(writer, sandbox, directory)
     assert "Maya Lind was created" in Page(step(writer, fields, "send")).words
 
 
-def test_a_look_up_that_fails_leaves_everything_as_it_was(writer, sandbox):
+def test_a_look_up_that_fails_leaves_everything_as_it_was(writer, sandbox, move_clock):
     fields, _ = pressed(writer, sandbox)
     sandbox.fault("partnercenter", "status", method="GET", path="/users$", times=0)
     answer = step(writer, fields, "check")
@@ -179,6 +181,7 @@ def test_a_look_up_that_fails_leaves_everything_as_it_was(writer, sandbox):
     assert buttons(answer) == ["Check again"]
     assert Operation.objects.get().checked_at is None
     sandbox.no_faults()
+    move_clock(61)
     assert "Maya Lind was created" in Page(step(writer, fields, "check")).words
 
 
@@ -231,6 +234,81 @@ def test_done_does_not_destroy_a_password_that_may_have_to_go_again(writer, sand
     assert Operation.objects.get().has_password
     step(writer, fields, "check")
     assert "Maya Lind was created" in Page(step(writer, fields, "send")).words
+
+
+# --- How often ----------------------------------------------------------------------------------------------
+
+
+def test_a_second_look_up_within_moments_is_not_made_and_the_page_says_when_it_can_be(
+    writer, sandbox, directory, move_clock
+):
+    fields, _ = pressed(writer, sandbox, "drop_before")
+    assert "You can check again from" in Page(step(writer, fields, "check")).words
+    directory.asked()
+    answer = writer.htmx("POST", operation_url(fields["op_id"]), {"step": "check"})
+    assert (answer.status_code, answer["HX-Retarget"]) == (429, "#form-area")
+    told = re.search(r"This was looked up just now\. Check again after (\d\d:\d\d:\d\d)\.", Page(answer).words)
+    assert told
+    assert told[1] == f"{timezone.localtime(Operation.objects.get().asked_at + timedelta(seconds=5)):%H:%M:%S}"
+    assert WE_DO_NOT_KNOW in Page(answer).words
+    assert directory.asked() == []
+    move_clock(6)
+    assert step(writer, fields, "check").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "asked", "wait"),
+    [(0, 0, 5), (20, 0, 10), (70, 10, 20), (86_400, 0, 60), (86_400, 59, 1), (86_400, 61, 0), (0, -3600, 0)],
+)
+def test_the_older_it_is_the_longer_is_the_pause_but_never_over_a_minute(monkeypatch, sent, asked, wait):
+    """Seconds since it was sent, seconds since it was looked up (less than none: by a clock that was put right)."""
+    now = clock.now()
+    monkeypatch.setattr("partnerportal.clock.now", lambda: now)
+    sent_at, asked_at = (now - timedelta(seconds=ago) for ago in (sent, asked))
+    again_at = Operation(sent_at=sent_at, asked_at=asked_at).ask_again_at
+    assert (again_at or now) - now == timedelta(seconds=wait)
+
+
+def test_what_was_sent_again_can_be_looked_up_at_once(writer, sandbox):
+    fields, _ = pressed(writer, sandbox, "drop_before")
+    step(writer, fields, "check")
+    sandbox.fault("partnercenter", "drop_before", method="POST", path="/users$")
+    step(writer, fields, "send")
+    assert step(writer, fields, "check").status_code == 200
+
+
+def test_a_look_up_that_found_nothing_out_counts_too(writer, sandbox, directory):
+    fields, _ = pressed(writer, sandbox)
+    sandbox.fault("partnercenter", "status", method="GET", path="/users$", status=404)
+    step(writer, fields, "check")
+    directory.asked()
+    assert step(writer, fields, "check").status_code == 429
+    assert directory.asked() == []
+
+
+def test_nobody_has_very_much_looked_up_within_a_minute(writer, sandbox, directory, monkeypatch, move_clock):
+    monkeypatch.setattr(operations, "MOST_LOOK_UPS", 1)
+    forms = []
+    for name in ("maya1", "maya2"):
+        forms.append(newcomer(writer, user_name=name))
+        sandbox.fault("partnercenter", "drop_before", method="POST", path="/users$")
+        writer.post(new_url(), forms[-1])
+    step(writer, forms[0], "check")
+    answer = step(writer, forms[1], "check")
+    assert answer.status_code == 429
+    at = Operation.objects.get(op_id=forms[0]["op_id"]).asked_at + timedelta(minutes=1)
+    told = f"You had 1 changes looked up within a minute. Check again after {timezone.localtime(at):%H:%M:%S}."
+    assert told in Page(answer).words
+    move_clock(61)
+    assert step(writer, forms[1], "check").status_code == 200
+
+
+def test_of_two_presses_at_once_one_looks_up(writer, sandbox):
+    pressed(writer, sandbox)
+    first, second = Operation.objects.get(), Operation.objects.get()
+    operations.take_look_up(first)
+    with pytest.raises(operations.TooSoon, match=r"This is being looked up\. Check again after \d\d:"):
+        operations.take_look_up(second)
 
 
 # --- Send again ---------------------------------------------------------------------------------------------
@@ -524,7 +602,7 @@ def test_the_password_of_an_unknown_create_is_kept_for_a_day(writer, sandbox, mo
     a_day_later()
 
 
-def test_after_a_day_it_does_not_go_again(writer, sandbox, directory):
+def test_after_a_day_it_does_not_go_again(writer, sandbox, directory, move_clock):
     fields, _ = pressed(writer, sandbox, "drop_before")
     step(writer, fields, "check")
     a_day_later()
@@ -532,6 +610,7 @@ def test_after_a_day_it_does_not_go_again(writer, sandbox, directory):
     assert buttons(answer) == ["Check again"]
     step(writer, fields, "send")
     assert len(directory.writes()) == 1
+    move_clock(61)
     words = Page(step(writer, fields, "check")).words
     assert "Maya Lind was not created A day later there is no user maya.lind@" in words
     assert Operation.objects.get().state == Operation.State.STOPPED

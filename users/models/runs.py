@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q
 
 from customers.models import Customer
 from partnerportal import clock
@@ -223,6 +223,21 @@ class OnboardingRow(models.Model):
             for name, value in values.items():
                 setattr(self, name, value)
         return won
+
+    @classmethod
+    def follow(cls, operation: Operation) -> None:
+        """A row that its run has left as unknown ends as its operation, which somebody has decided since.
+
+        In the same transaction as that, so that no row says "Unknown" of what is known.
+        """
+        if operation.undecided:
+            return
+        state = cls.State(operation.state)
+        if state == cls.State.CONFLICT and operation.kind == Operation.Kind.CREATE and operation.target_id:
+            state = cls.State.DIFFERS  # a look-up has found another user, and compared the two
+        told = {name: getattr(operation, name) for name in ("detail", "target_id", "code", "correlation_id")}
+        left = cls.objects.filter(op_id=operation.op_id, state=cls.State.UNKNOWN)
+        left.update(**told, state=state, operation=operation, fence=F("fence") + 1, decided_at=clock.now())
 
     @classmethod
     def counts(cls, run: OnboardingRun) -> dict[str, int]:

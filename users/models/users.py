@@ -32,6 +32,7 @@ class Operation(models.Model):
     SHOWN_FOR = timedelta(minutes=15)  # how long the same answer, password included, can be had again
     UNDONE_WITHIN = timedelta(minutes=15)
     SEALED_FOR = timedelta(hours=24)  # how long the password of an unknown outcome is kept for a resend
+    PAUSES = (timedelta(seconds=5), timedelta(seconds=60))  # the shortest and the longest between two look-ups by hand
 
     class Kind(models.TextChoices):
         CREATE = "create", "Create user"
@@ -81,6 +82,7 @@ class Operation(models.Model):
     seen_absent_at = models.DateTimeField(null=True)  # of a create: a complete walk that began then had not this name
     sent_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
+    asked_at = models.DateTimeField(null=True)  # when a person last had it looked up, whatever came of that
     checked_at = models.DateTimeField(null=True)  # last look-up after an unknown outcome
     found_absent = models.BooleanField(default=False)  # what that look-up said
     status = models.PositiveSmallIntegerField(null=True)
@@ -99,6 +101,7 @@ class Operation(models.Model):
             models.Index(fields=["state", "sent_at"]),
             models.Index(fields=["tenant_id", "target_id"]),
             models.Index(fields=["customer", "sent_at"], name="operations_lately"),
+            models.Index(fields=["by", "asked_at"], name="operations_asked_about"),
         ]
         constraints = [
             # Of two that are under way nobody could tell which has made the user, so whose password it is.
@@ -156,6 +159,18 @@ class Operation(models.Model):
         if not self.may_go_again or self.sent_at is None or self.checked_at is None:
             return False
         return self.checked_at - self.sent_at >= self.SEEN_AFTER
+
+    @property
+    def ask_again_at(self) -> datetime | None:
+        """When a person may have it looked up again; None: now.
+
+        Microsoft shows most of it soon, so the pause is half of the time that has passed since it was sent.
+        """
+        if self.asked_at is None or self.sent_at is None or self.asked_at < self.sent_at:
+            return None
+        shortest, longest = self.PAUSES
+        at = self.asked_at + min(max((self.asked_at - self.sent_at) / 2, shortest), longest)
+        return at if clock.now() < at <= clock.now() + longest else None  # further ahead: by a clock that was put right
 
     @property
     def is_due(self) -> bool:
@@ -324,6 +339,17 @@ class SeenNames(models.Model):
     def is_fresh(self) -> bool:
         """Whether it may still say that a name was not there."""
         return timedelta(0) <= clock.now() - self.walked_at < self.FOR
+
+
+class SeenSku(models.Model):
+    """What a kind of licence is called that some customer has. See `seen_skus.py`, which writes and reads it."""
+
+    sku_id = models.CharField(max_length=36, primary_key=True)
+    name = models.CharField(max_length=200)
+    part = models.CharField(max_length=100, blank=True)  # its part number
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class UserTemplate(models.Model):

@@ -25,7 +25,8 @@ from partnerportal.models import TokenCache
 from partnerportal.upstream.errors import SignInAgain, UpstreamError
 from partnerportal.upstream.http import paced
 
-from .. import names, seen_names, templates
+from .. import names, seen_names, seen_skus, templates
+from ..first_licences import of_skus
 from ..models import OnboardingCheck, OnboardingRow, OnboardingRun, Operation
 from . import facts, judge, whose
 
@@ -217,6 +218,7 @@ def _judge(check: OnboardingCheck, customer: Customer, answers: facts.Answers) -
     if answers.profile:
         merge.learn(customer, answers.profile, clock.now())
     merge.see_domains(customer, _domains(answers))
+    seen_skus.learn(of_skus(answers.skus or ()).skus)
     known, rules = _facts(customer, answers), templates.rules_for(customer)
     if answers.walked_at and answers.whole:  # so the rows go out without a walk of their own
         seen_names.keep(customer, {*known.active, *known.deleted}, answers.walked_at, whole=True)

@@ -2,23 +2,22 @@
 for its turn (`pace.py`), so several customers are asked side by side.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 
-from django.conf import settings
-
 from customers.access import Access, Action, access_to
 from partnerportal import clock
 from partnerportal.models import Operator
-from partnerportal.upstream.errors import Forbidden, SignInAgain, Throttled, UpstreamError
+from partnerportal.upstream.errors import Forbidden, SignInAgain, UpstreamError
 from partnerportal.upstream.graph import Graph
-from partnerportal.upstream.http import budget
 from partnerportal.upstream.licences import SubscribedSku
 from partnerportal.upstream.partner_center import CustomerProfile, CustomerUser, PartnerCenter, UserPage
+from partnerportal.upstream.patience import patiently
+
+from ..licensing import skus_of
 
 NAME_PAGES = 20  # of 500 users each, active or deleted, in which names are looked for
 PATIENCE = 3  # pauses before one call that Microsoft may ask for
@@ -54,7 +53,8 @@ def ask(tenant_id: str, *, licences: bool, by: Operator, graph: Graph, partner_c
         began = clock.now()
         active, all_active = _users(partner_center, tenant_id, deleted=False)
         deleted, all_deleted = _users(partner_center, tenant_id, deleted=True)
-        skus = _skus(partner_center, tenant_id) if licences and access[Action.LICENCES].yes else None
+        with_skus = licences and access[Action.LICENCES].yes
+        skus = _patiently(lambda: skus_of(partner_center, tenant_id)) if with_skus else None
     except SignInAgain:
         raise
     except UpstreamError as error:
@@ -87,22 +87,5 @@ def _pages(partner_center: PartnerCenter, tenant_id: str, *, deleted: bool) -> I
             return
 
 
-def _skus(partner_center: PartnerCenter, tenant_id: str) -> tuple[SubscribedSku, ...] | None:
-    try:
-        return _patiently(lambda: partner_center.subscribed_skus(tenant_id))
-    except Forbidden:  # Directory Writers may assign what they may not see
-        return None
-
-
 def _patiently(call: Callable[[], T]) -> T:
-    """The call's answer, with the pauses that Microsoft asks for. Raises the `Throttled` that asks for too much."""
-    for pause in range(PATIENCE + 1):
-        try:
-            with budget(settings.UPSTREAM_BUDGET):
-                return call()
-        except Throttled as error:
-            wait = (error.retry_at - clock.now()).total_seconds()
-            if pause == PATIENCE or wait > LONGEST_PAUSE:
-                raise
-            time.sleep(max(wait, 0.1))
-    raise AssertionError("the last round answers or raises")
+    return patiently(call, pauses=PATIENCE, longest=LONGEST_PAUSE)

@@ -15,7 +15,7 @@ from partnerportal.upstream.licences import SubscribedSku
 from partnerportal.upstream.partner_center import CustomerUser
 
 from .. import forms, names, templates
-from ..first_licences import of_skus, parted
+from ..first_licences import near, of_skus, parted
 from ..models import OnboardingRow
 from ..new_forms import NewUserForm
 from ..tally import Tally
@@ -225,8 +225,7 @@ def _judge_licences(said: str, judged: Judged, facts: Facts) -> None:
     for each in parted(said, known):
         sku = known.get(countries.fold(each))
         if sku is None:
-            near = get_close_matches(countries.fold(each), known, n=1, cutoff=0.6)
-            also = f" Did you mean {known[near[0]].name}?" if near else ""
+            also = near(each, {text: sku.name for text, sku in known.items()})
             judged.against("licences", f"The customer has no licence “{each}”.{also}")
         else:
             judged.licences[sku.id] = sku.name

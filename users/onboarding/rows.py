@@ -55,7 +55,7 @@ def afterwards(done: Operation, by: Operator, grant: TokenCache) -> str:
     operations.settled(following)
     try:
         if following.state == Operation.State.UNKNOWN:
-            actions.check_again(following, by=by, grant=grant)
+            actions.check_again(following, by=by, grant=grant, in_run=True)
         actions.send_again(following, proved=False, by=by, grant=grant, in_run=True)
     except (ActionDenied, RoleMissing) as denied:
         trouble = getattr(denied, "reason", str(denied))
@@ -67,13 +67,7 @@ def afterwards(done: Operation, by: Operator, grant: TokenCache) -> str:
         raise NotYet
     if following.undecided and not trouble:
         raise NotYet
-    return in_words(done, trouble)
-
-
-def in_words(done: Operation, trouble: str = "") -> str:
-    """How it stands with what follows this operation. `trouble`: why that was not sent."""
-    told = first_licences.told(done, trouble)
-    return f"{told.title} {told.body}".strip() if told else ""
+    return first_licences.in_words(done, trouble)
 
 
 def _change(row: OnboardingRow, how: How) -> Operation:

@@ -22,7 +22,7 @@ from partnerportal.permissions import RoleMissing
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, Unintelligible, UpstreamError
 from partnerportal.upstream.http import budget, paced
 
-from .. import actions, kinds, operations, refusals, seen_names
+from .. import actions, first_licences, kinds, operations, refusals, seen_names
 from ..models import OnboardingRow, OnboardingRun, Operation
 from . import rows
 
@@ -38,7 +38,6 @@ SIGNED_OUT = "Signed out. Sign in again and press Resume to go on."
 ENDED = "The sign-in with which it was started has ended. Sign in again and press Resume to go on."
 OUR_FAULT = "We had a fault with this row. The log names it."
 CHANGED = "The user changed after the run was checked. Nothing was sent."
-GONE = "The user is not in this customer any more."
 PUT_BACK = (
     "Nothing was sent. Our database was put back from an older copy after the run had started, so this run may have "
     "created them. Then set a new password: the first one is lost."
@@ -205,7 +204,7 @@ def _not_sent(row: OnboardingRow, grant: TokenCache, error: Exception) -> None:
         case actions.ChangedMeanwhile():
             _settle(row, State.CONFLICT, CHANGED)
         case actions.UserGone():
-            _settle(row, State.CONFLICT, GONE)
+            _settle(row, State.CONFLICT, actions.GONE)
         case Forbidden():
             _forbidden(row, grant, str(error), code=error.code)
         case Refused():
@@ -219,7 +218,7 @@ def _not_sent(row: OnboardingRow, grant: TokenCache, error: Exception) -> None:
 def _find_out(row: OnboardingRow, operation: Operation, grant: TokenCache) -> None:
     """It may have been sent: look it up, and send it again under its old id only after a look-up that found nothing."""
     try:
-        actions.check_again(operation, by=row.run.by, grant=grant)
+        actions.check_again(operation, by=row.run.by, grant=grant, in_run=True)
         is_late = abs(clock.now() - operation.created_at) > REPLICATION
         if operation.may_go_again and is_late and row.write(in_state=OnboardingRun.State.RUNNING):
             actions.send_again(operation, proved=False, by=row.run.by, grant=grant, in_run=True)
@@ -276,7 +275,7 @@ def _done(row: OnboardingRow, operation: Operation, grant: TokenCache, told: dic
     until = clock.now() + timedelta(seconds=PAUSES[min(row.tries, MOST_TRIES - 1)])
     try:
         is_stopped = row.run.state == OnboardingRun.State.STOPPING
-        after = rows.in_words(operation) if is_stopped else rows.afterwards(operation, row.run.by, grant)
+        after = first_licences.in_words(operation) if is_stopped else rows.afterwards(operation, row.run.by, grant)
     except SignInAgain:
         raise
     except (rows.NotYet, UpstreamError) as error:
@@ -285,7 +284,7 @@ def _done(row: OnboardingRow, operation: Operation, grant: TokenCache, told: dic
                 until = min(max(until, error.retry_at), clock.now() + OnboardingRow.LONGEST_WAIT)
             _back(row, operation, tries=tries, not_before=until, detail=LICENCES_WAIT)
             return
-        after = rows.in_words(operation)
+        after = first_licences.in_words(operation)
     _settle(row, State.DONE, f"{operation.detail} {after}".strip(), target_id=operation.target_id, **told)
 
 
@@ -328,6 +327,8 @@ def _settle(row: OnboardingRow, state: State, detail: str = "", **values: Any) -
     values |= {"state": state, "detail": detail, "held": False, "not_before": None, "decided_at": clock.now()}
     if not row.write(**values):
         raise LeaseLost
+    if state == State.UNKNOWN and (operation := Operation.objects.filter(op_id=row.op_id).first()):
+        OnboardingRow.follow(operation)  # its owner may have decided it just before
 
 
 def _later(row: OnboardingRow, at_last: State, detail: str, operation: Operation | None = None) -> None:

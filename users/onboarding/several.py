@@ -21,11 +21,10 @@ from partnerportal import clock, grants
 from partnerportal.http import OperatorRequest, go_to, render_page
 from partnerportal.models import Operator
 from partnerportal.permissions import Permission, require
-from partnerportal.upstream.errors import Forbidden
 from partnerportal.upstream.licences import SubscribedSku
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 
-from .. import actions, kinds, pages, tally
+from .. import actions, kinds, licensing, pages, tally
 from ..forms import TOO_OLD, location_choices
 from ..models import OnboardingRow, OnboardingRun, Operation
 
@@ -38,7 +37,6 @@ CHOICES = {  # what a button of the table says -> the kind of write
     "delete": Kind.DELETE,
     "restore": Kind.RESTORE,
 }
-GONE = "This user is not in this customer any more."
 NOT_DELETED = "This user is not among the deleted ones."
 
 
@@ -88,7 +86,7 @@ def _row(
     row = OnboardingRow(run=run, line=line, customer=customer, tenant_id=customer.tenant_id or "", target_id=user_id)
     row.fields, row.checked_at = dict(wish.fields), run.checked_at
     if user is None:
-        row.problems = [_problem("", NOT_DELETED if wish.kind == Kind.RESTORE else GONE)]
+        row.problems = [_problem("", NOT_DELETED if wish.kind == Kind.RESTORE else actions.GONE)]
         return row
     row.target_name, row.user_name = user.display_name[:400], user.user_principal_name[:400]
     row.before = kinds.values_of(user)
@@ -194,7 +192,7 @@ def users_several(request: OperatorRequest, key: str) -> HttpResponse:
     if kind and not access[actions.NEEDS[kind]].yes:  # what nobody can tell is not tried on several users
         return pages.no_access(request, customer, access, actions.NEEDS[kind])
     partner_center = grants.partner_center(request.grant)
-    skus = _skus(partner_center, customer) if kind == Kind.LICENCES else ()
+    skus = licensing.skus_of(partner_center, customer.tenant_id or "") if kind == Kind.LICENCES else ()
     asked = request.POST.get("step") == "check" or kind in (Kind.DELETE, Kind.RESTORE)
     form = Selection(request.POST if asked else None, customer=customer, skus=skus or ())
     if kind is None or trouble or skus is None or not asked or not form.is_valid():
@@ -229,14 +227,6 @@ def _ticked(request: OperatorRequest) -> tuple[list[str], str]:
     return ids, f"At most {MOST} users at once, as many as a page can show; {len(ids)} are ticked." if len(
         ids
     ) > MOST else ""
-
-
-def _skus(partner_center: PartnerCenter, customer: Customer) -> tuple[SubscribedSku, ...] | None:
-    """The customer's licences; None where the operator may not see them."""
-    try:
-        return partner_center.subscribed_skus(customer.tenant_id or "")
-    except Forbidden:
-        return None
 
 
 def _ask(

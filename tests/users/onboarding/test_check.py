@@ -197,7 +197,7 @@ def test_while_microsoft_asks_for_patience_a_check_asks_nothing_and_says_so(admi
 
 
 def test_a_429_that_a_check_hears_slows_the_runs_of_that_customer_too(admin, sandbox, monkeypatch):
-    monkeypatch.setattr("users.onboarding.facts.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("partnerportal.upstream.patience.time.sleep", lambda _seconds: None)
     sandbox.fault("partnercenter", "status", method="GET", path=tenant("contoso"), status=429, times=0)
     sent(admin, ("A", "B", "a.b", "DE", "", ""))
     assert pace.full_until(tenant("contoso")) is not None
