@@ -130,12 +130,19 @@ def test_at_row_14_of_40_worker_beat_and_broker_die_and_all_40_are_there_once_wi
     assert f"{done} of 40 rows done" in page.words
     assert "You can leave this page; the run goes on." in page.words
     assert not page.html.count('value="resume"')
+    under.moved = 75
+    under.move_clock(under.moved)
+    page = Page(admin.get(reverse("run", args=[found.key])))
+    assert "No worker has been at work on this run since" in page.words
+    assert "the run goes on." not in page.words
 
     for name in ("beat", "worker 2"):
         under.storm.start(name)
     under.ends()
     under.created_once(40)
-    assert "40 of 40 rows done" in Page(admin.get(reverse("run", args=[found.key]))).words
+    page = Page(admin.get(reverse("run", args=[found.key])))
+    assert "No worker" not in page.words
+    assert "40 of 40 rows done" in page.words
 
 
 def test_a_worker_that_is_told_to_end_finishes_the_rows_in_its_hands_and_lets_go_of_all(under):

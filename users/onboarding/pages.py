@@ -159,7 +159,8 @@ def _run_page(
     left = counts["queued"] + counts["waiting"]
     done = counts["all"] - left if run.is_open else counts["done"]  # through; in the end, as it should be
     percent = 100 * done // max(counts["all"], 1)
-    said = f"{run.state}{percent // 25}"
+    unheard = run.unheard_since
+    said = f"{run.state}{percent // 25}{'-' if unheard else ''}"
     own, is_over = run.by_id == request.user.pk, run.state in OnboardingRun.OVER and not steering.names_nobody(run)
     context = {
         "run": run,
@@ -168,7 +169,8 @@ def _run_page(
         "done": done,
         "left": left,
         "percent": percent,
-        "time_left": words.time_left(run, done, left) if run.state == State.RUNNING else "",
+        "time_left": words.time_left(run, done, left) if run.state == State.RUNNING and not unheard else "",
+        "unheard": unheard,
         "tiles": [
             {
                 "words": tile.words,

@@ -28,7 +28,7 @@ from users.models import (
 from users.onboarding import check, steering
 from users.onboarding import run as engine
 from users.onboarding.check import side_by_side
-from users.tasks import purge_secrets
+from users.tasks import keep_checks, purge_secrets
 
 from ..conftest import tenant
 from .made import csv, workbook
@@ -459,3 +459,19 @@ def test_a_walk_stays_ours_while_a_customer_answers_slowly():
 
     assert list(side_by_side([lambda: answered.wait(20)], hold, every=timedelta(seconds=0.01))) == [True]
     assert held
+
+
+def test_a_check_that_no_worker_takes_says_so(admin, move_clock, monkeypatch):
+    monkeypatch.setattr("users.tasks.check_rows.delay", lambda _pk: None)
+    upload(admin, csv(HEADER, ("Ada", "Lind", "", "NL", "", "")), url=CONTOSO)
+    url = reverse("run-check", args=[OnboardingRun.objects.get().key])
+    assert "No worker" not in Page(admin.get(url)).words
+    move_clock(91)
+    assert "No worker has been at work on this check since" in Page(admin.get(url)).words
+    keep_checks()  # by a worker that is back
+    assert "No worker" not in Page(admin.get(url)).words
+    held = OnboardingCheck.claim(OnboardingCheck.objects.get().pk)
+    move_clock(91 + held.LEASE.total_seconds())
+    assert "No worker" not in Page(admin.get(url)).words  # it may be at it still
+    move_clock(200 + held.LEASE.total_seconds())
+    assert "No worker" in Page(admin.get(url)).words
