@@ -69,7 +69,7 @@ class OnboardingCheck(models.Model):
 
     @property
     def unheard_since(self) -> datetime | None:
-        """Since when no worker has taken this open walk, or gone on with it; None while one is at it, or may be soon."""
+        """Since when no worker has taken this open walk or gone on with it; None while one is at it, or may be."""
         if not self.open:
             return None
         free_since = max(self.published_at, self.leased_until or self.published_at)

@@ -25,7 +25,7 @@ from users.models import (
     UserTemplate,
     WaitingFile,
 )
-from users.onboarding import check, steering
+from users.onboarding import check, columns, steering
 from users.onboarding import run as engine
 from users.onboarding.check import side_by_side
 from users.tasks import keep_checks, purge_secrets
@@ -475,3 +475,34 @@ def test_a_check_that_no_worker_takes_says_so(admin, move_clock, monkeypatch):
     assert "No worker" not in Page(admin.get(url)).words  # it may be at it still
     move_clock(200 + held.LEASE.total_seconds())
     assert "No worker" in Page(admin.get(url)).words
+
+
+def test_who_may_not_sign_in_is_not_created_as_if_nobody_had_said_so(admin):
+    header = ("First name", "User name", "accountEnabled")
+    said = ("true", "ja", "oui", "no", "nein", "nee", "perhaps", "")
+    run = sent(admin, *(("Ann", f"ann{line}", each) for line, each in enumerate(said)), header=header)
+    told = problems(run)
+    blocked = "A user who may not sign in cannot be created from here. Write yes, and block them later"
+    assert [told[line] for line in range(2, 10)] == ["", "", "", blocked, blocked, blocked, ANYTHING, ""]
+    run = sent(admin, ("Ann", "ann", "perhaps"), header=("First name", "User name", "Blocked"))
+    assert problems(run)[2] == ANYTHING
+
+
+ANYTHING = "“perhaps” is neither yes nor no"
+
+
+def test_what_a_sentence_quotes_of_a_cell_is_short_however_long_the_cell_is(admin):
+    header = [columns.FIELDS[field] for field in columns.FIELDS if field != "domain"]
+    long = "Atlantis " * 6_000
+    rows = [["" if place != column else long for place in range(len(header))] for column in range(len(header))]
+    for row in rows:
+        row[1] = row[1] or "Ann"
+    many = "|".join(f"licence {number}" for number in range(3_000))
+    rows.append([many if name == "Licences" else "Ann" if name == "First name" else "" for name in header])
+    run = sent(admin, *rows, header=header)
+    found = [problem["sentence"] for row in run.rows.all() for problem in [*row.problems, *row.notes]]
+    assert len(found) >= 7
+    assert max(map(len, found)) < 300
+    of_licences = [problem for problem in run.rows.last().problems if problem["field"] == "licences"]
+    assert len(of_licences) == 6  # five of them, and how many more
+    assert len(admin.get(reverse("run-check", args=[run.key])).content) < 120_000
