@@ -56,7 +56,7 @@ def _start(request: OperatorRequest, run: OnboardingRun, here: str) -> HttpRespo
     if not sessions.proved_lately(request):
         return go_to(request, here)  # where the way to sign in stands
     walk = OnboardingCheck.objects.filter(run=run).first()
-    if walk and request.POST.get("walk", str(walk.fence)) != str(walk.fence):
+    if walk is None or request.POST.get("walk") != str(walk.fence):  # not of the check that this person has seen
         return _page(request, run, trouble=OTHERWISE)
     if not drafts.tally(run).ready and check.is_fresh(run):
         return _page(request, run, trouble="There is no row to be sent.")

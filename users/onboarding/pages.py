@@ -57,6 +57,8 @@ def run_check(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
     if request.POST.get("step") == "discard":
         drafts.discard(run)
         return go_to(request, reverse("runs"))
+    if request.POST.get("step") != "start":
+        raise Http404("no such step")
     ready = run.rows.filter(problems=[]).count()
     if not ready:
         return _check_page(request, run, error="No row can be sent. Throw them away and choose others.", status=422)

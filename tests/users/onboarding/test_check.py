@@ -319,7 +319,7 @@ def test_a_check_is_good_for_fifteen_minutes_and_made_anew_before_the_start(admi
     session = admin.session
     session[PROVED_AT] = clock.now().timestamp()
     session.save()
-    admin.post(url, {"step": "start"})
+    admin.post(url, {"step": "start", "walk": str(run.checking.fence)})
     run.refresh_from_db()
     assert run.state == OnboardingRun.State.DRAFT
     assert check.is_fresh(checked())
@@ -351,7 +351,7 @@ def test_a_run_creates_who_is_ready_with_their_licences_and_leaves_out_the_other
     session = admin.session
     session[PROVED_AT] = clock.now().timestamp()
     session.save()
-    answer = admin.post(reverse("run-check", args=[run.key]), {"step": "start"})
+    answer = admin.post(reverse("run-check", args=[run.key]), {"step": "start", "walk": str(run.checking.fence)})
     assert answer["Location"] == reverse("run", args=[run.key])
     directory.asked()
     engine.carry_out(run.rows.get(line=2).pk)
