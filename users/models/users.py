@@ -204,6 +204,7 @@ class HandoverLink(models.Model):
         EXPIRED = "expired", "Ran out unopened"
         REVOKED = "revoked", "Revoked unopened"
         CLOSED = "closed", "Closed unopened"
+        DELETED = "deleted", "Ended unopened, for the user was deleted"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="links")
