@@ -124,6 +124,7 @@ def begin(
         kind=kind,
         by=by,
         session=grant.pk,
+        job=grant.job,
         customer=customer,
         tenant_id=customer.tenant_id or "",
         target_id=target_id,

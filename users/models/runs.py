@@ -111,6 +111,7 @@ class OnboardingRun(models.Model):
         nobody: dict[str, Any] = {"target_name": "", "user_name": "", "creates": "", "fields": {}, "before": {}}
         nobody |= {"typed": {}, "licences": {}, "problems": [], "notes": [], "detail": ""}
         old.exclude(user_name="", target_name="", fields={}, typed={}, detail="").update(**nobody)
+        Operation.forget(ended.values("key"))
 
     def move(self, *, to: State, before: tuple[State, ...], **values: Any) -> bool:
         """Change the state if it still is one of `before`. False: somebody was faster."""
