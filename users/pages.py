@@ -226,8 +226,8 @@ def outcome(
     `link_address`: of a one-time link that was made just now. `asks`: what has to be proved before it goes again.
     """
     if operation.names_nobody:
-        context = {"operation": operation, "customer": operation.customer}
-        return render_page(request, "users/forgotten.html", "form_area", context)
+        left = {"operation": operation, "customer": operation.customer}
+        return render_page(request, "users/forgotten.html", "form_area", left)
     password = operations.password_of(operation, by=request.user, grant=request.grant)
     context = {
         "operation": operation,
