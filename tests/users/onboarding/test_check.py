@@ -122,6 +122,7 @@ def test_the_page_shows_problems_first_and_the_button_says_the_number(admin):
     assert "1 of 2 rows are ready. 1 row needs a change" in page.words
     assert "Create 1 user in 1 customer" in page.words
     assert page.words.index("Ann Lee") < page.words.index("Zoë Berg")
+    assert DOMAIN.replace(".", ".<wbr>") in page.html  # so that a narrow column breaks it nowhere else
     assert seed.SPECIAL["contoso"][:4] in page.words
     assert "cell-3-user_name" in page.form("cell-3-user_name").fields
 
