@@ -4,17 +4,22 @@ Messages carry ids only. The rows in the database say what is to be done; a mess
 the door, so one that is lost, late or doubled does no harm on any broker.
 """
 
+import logging
 import logging.config
 import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
+from celery.exceptions import Reject
 from celery.signals import setup_logging, task_postrun, task_prerun
+from celery.worker import state as of_worker
 from django.conf import settings
 
-from . import checks, log
+from . import checks, log, upgrades
+
+logger = logging.getLogger(__name__)
 
 os.umask(0o077)  # what we write is for us alone
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "partnerportal.settings")
@@ -98,7 +103,21 @@ def transport_options(broker_url: str, folder: Path) -> dict[str, Any]:
     return {"confirm_publish": True}
 
 
-app = Celery("partnerportal")
+class OfThisVersion(Task):  # type: ignore[misc]  # Celery has no types
+    """A task that an old worker gives back: what it would write may not fit the tables of a newer version (F38)."""
+
+    abstract = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Carried out by a worker, or called by us, which asks nothing."""
+        if not self.request.called_directly and upgrades.is_left_behind():
+            logger.error("the database is of a newer version than this worker, which ends: start the new one")
+            of_worker.should_stop = os.EX_OK  # once what it has in its hands is done
+            raise Reject("the worker is too old", requeue=True)
+        return super().__call__(*args, **kwargs)
+
+
+app = Celery("partnerportal", task_cls=OfThisVersion)
 app.set_default()  # so that shared_task finds it from every thread of the web
 app.add_defaults(configuration)
 app.autodiscover_tasks()

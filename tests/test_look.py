@@ -267,6 +267,9 @@ def test_a_user_name_has_a_quiet_domain() -> None:
     assert portal.upn("maya<@contoso.example") == (
         '<bdi dir="ltr">maya&lt;<wbr><span class="sec">@contoso.example</span></bdi>'
     )
+    assert portal.upn("maya.b@c<.example", "dots") == (
+        '<bdi dir="ltr">maya.<wbr>b<wbr><span class="sec">@c&lt;.<wbr>example</span></bdi>'
+    )
     assert portal.upn("maya") == '<bdi dir="ltr">maya</bdi>'
     assert portal.upn(None) == ""
 

@@ -15,7 +15,7 @@ from partnerportal.models import Operator, TokenCache
 from partnerportal.permissions import Permission, require
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 
-from . import actions, confirming, kinds, pages
+from . import actions, confirming, kinds, links, pages
 from .confirming import ConfirmForm, NamedForm
 from .models import Operation
 
@@ -35,7 +35,10 @@ def delete_user(
     """Delete the user of that name. Raises `ChangedMeanwhile` under another name, and what `carry_out` raises."""
     plan = _plan(Operation.Kind.DELETE, user_id, before, kinds.ACTIVE, kinds.DELETED)
     ready = partial(must_have_this_name, customer, user_id, before)
-    return actions.carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant, in_run=in_run)
+    operation = actions.carry_out(plan, ready, customer=customer, op_id=op_id, by=by, grant=grant, in_run=in_run)
+    if operation.state == Operation.State.DONE:  # else beat ends them, once it is known
+        links.end_of(user_id, operation.tenant_id)
+    return operation
 
 
 def restore_user(

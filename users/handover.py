@@ -17,7 +17,7 @@ from partnerportal import rates
 from partnerportal.http import OperatorRequest
 from partnerportal.upstream.http import Secret
 
-from . import forms, links, pages
+from . import forms, links, operations, pages
 from .models import HandoverLink, Operation
 
 # --- Who has the link ---------------------------------------------------------------------------------------
@@ -82,6 +82,8 @@ def make(request: OperatorRequest, operation: Operation) -> HttpResponse:
         )
     except links.NothingToHandOver as nothing:
         trouble = f"No link was made: {nothing}. Set a new one, and hand that over."
+        if operations.was_deleted(operation):
+            trouble = "No link was made: the user was deleted, so there is nothing to hand over."
         return pages.outcome(request, operation, trouble)
     address = settings.PUBLIC_URL + reverse("handover", args=[token.reveal()])
     return pages.outcome(request, operation, link_address=address)

@@ -74,7 +74,7 @@ def _page(
     last = last_change(customer, user_id) if context["may_change"] else None
     context |= {
         "user_id": user_id,
-        "name": done[0].target_name if done else "this user",
+        "name": next((each.target_name for each in done if each.target_name), "this user"),
         "entries": [{"operation": operation, "rows": _rows(operation)} for operation in done],
         "undoable": last if last in done else None,
         "op_id": new_op_id(),

@@ -25,6 +25,7 @@ from .models import HandoverKnock, HandoverLink, Operation
 State = HandoverLink.State
 Outcome = AuditEvent.Outcome
 _SEALED_AS = "hand-over"
+_DELETED = "The user was deleted: their password is of no use any more."
 
 
 NOT_KEPT = "the password is not kept any more"
@@ -135,7 +136,15 @@ def expire() -> None:
     for link in _open_ones().exclude(operation__target_id=""):
         if operations.newer_password(link.operation):
             _end(link, State.REVOKED, "A newer password was set for this user: this one is of no use any more.")
+        elif operations.was_deleted(link.operation):
+            _end(link, State.DELETED, _DELETED)
     HandoverKnock.objects.filter(minute__lt=_minute() - 1).delete()
+
+
+def end_of(user_id: str, tenant_id: str) -> None:
+    """A user was deleted just now: nobody is to come with a password of theirs any more."""
+    for link in _open_ones().filter(operation__tenant_id=tenant_id, operation__target_id=user_id):
+        _end(link, State.DELETED, _DELETED)
 
 
 def may_knock(address: str) -> bool:
@@ -199,7 +208,11 @@ def _of_same_user(operation: Operation) -> Q:
 def _nobody(link: HandoverLink, state: State) -> Operator:
     """Who opened a link, the portal cannot know. It stands in the trail of whoever made it, but not as their deed."""
     maker = link.operation.by
-    name = "The portal" if state in {State.EXPIRED, State.REVOKED} else f"Whoever has the link of {maker.name}"
+    name = (
+        "The portal"
+        if state in {State.EXPIRED, State.REVOKED, State.DELETED}
+        else f"Whoever has the link of {maker.name}"
+    )
     return Operator(tid=maker.tid, oid=maker.oid, name=name[:200])
 
 

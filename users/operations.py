@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from customers.models import Customer
@@ -134,6 +134,7 @@ def begin(
         kind=kind,
         by=by,
         session=grant.pk,
+        job=grant.job,
         customer=customer,
         tenant_id=customer.tenant_id or "",
         target_id=target_id,
@@ -278,6 +279,7 @@ def password_of(operation: Operation, *, by: Operator, grant: TokenCache) -> Sec
     """The password that was set, for the person and the sign-in that set it, until Done or 15 minutes.
 
     A row of a run has no answer that somebody reads at once: its password is there for its owner, until Done or a day.
+    Of a user who was deleted since there is nothing to hand over.
     """
     if operation.sealed_password is None or operation.state != State.DONE or operation.decided_at is None:
         return None
@@ -285,6 +287,8 @@ def password_of(operation: Operation, *, by: Operator, grant: TokenCache) -> Sec
     if operation.by_id != by.pk or not (in_a_run or operation.session == grant.pk):
         return None
     if clock.now() - operation.decided_at >= (Operation.SEALED_FOR if in_a_run else Operation.SHOWN_FOR):
+        return None
+    if was_deleted(operation):
         return None
     try:
         return _open(operation)
@@ -330,6 +334,19 @@ def newer_password(operation: Operation) -> bool:
         tenant_id=operation.tenant_id, target_id=operation.target_id, state=State.DONE, sets_password=True
     )
     return later.exclude(pk=operation.pk).filter(decided_at__gt=operation.created_at).exists()
+
+
+def fate(tenant_id: Any, target_id: Any) -> QuerySet[Operation, str]:
+    """DELETE or RESTORE, whichever we have done to this user last; nothing for most. For a subquery, too."""
+    kinds = (Operation.Kind.DELETE, Operation.Kind.RESTORE)
+    done = Operation.objects.filter(tenant_id=tenant_id, target_id=target_id, state=State.DONE, kind__in=kinds)
+    return done.order_by("-decided_at").values_list("kind", flat=True)[:1]
+
+
+def was_deleted(operation: Operation) -> bool:
+    """Whether the user of this operation was deleted by one of ours, and not brought back."""
+    deleted = Operation.Kind.DELETE in fate(operation.tenant_id, operation.target_id)
+    return operation.target_id != "" and deleted
 
 
 def destroy_password(operation: Operation) -> None:

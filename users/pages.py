@@ -225,6 +225,9 @@ def outcome(
     `trouble` says why it could not be found out just now, `unsent` why the licences of a new user were not sent.
     `link_address`: of a one-time link that was made just now. `asks`: what has to be proved before it goes again.
     """
+    if operation.names_nobody:
+        left = {"operation": operation, "customer": operation.customer}
+        return render_page(request, "users/forgotten.html", "form_area", left)
     password = operations.password_of(operation, by=request.user, grant=request.grant)
     context = {
         "operation": operation,

@@ -29,6 +29,7 @@ def store(create: Operation, licences: Mapping[str, str]) -> None:
         state=State.QUEUED,
         by=create.by,
         session=create.session,
+        job=create.job,
         customer=create.customer,
         tenant_id=create.tenant_id,
         target_name=create.target_name,
@@ -52,7 +53,7 @@ def anew(create: Operation, answered: Operation) -> None:
     ids = [_op_id(create, number) for number in range(1, MOST + 1)]
     if answered.op_id not in ids[:-1]:
         return
-    same = "kind by session customer tenant_id target_id target_name fields before".split()
+    same = "kind by session job customer tenant_id target_id target_name fields before".split()
     told = {name: getattr(answered, name) for name in same}
     Operation.objects.create(op_id=ids[ids.index(answered.op_id) + 1], state=State.QUEUED, tries=0, **told)
 

@@ -252,14 +252,23 @@ def person(value: object) -> SafeString | str:
 
 
 @register.filter
-def upn(value: object) -> SafeString | str:
-    """A user name: the part before the at sign dark, the domain grey."""
+def upn(value: object, breaks: str = "") -> SafeString | str:
+    """A user name: the part before the at sign dark, the domain grey.
+
+    It may break before the at sign; with `breaks` "dots" behind each dot too, where a column is narrow.
+    """
     if not value:
         return ""
     local, at, domain = str(value).partition("@")
     if not at:
         return format_html('<bdi dir="ltr">{}</bdi>', visible(local))
-    return format_html('<bdi dir="ltr">{}<wbr><span class="sec">@{}</span></bdi>', visible(local), visible(domain))
+    shown = _in_pieces if breaks == "dots" else visible
+    return format_html('<bdi dir="ltr">{}<wbr><span class="sec">@{}</span></bdi>', shown(local), shown(domain))
+
+
+def _in_pieces(text: str) -> SafeString:
+    first, *rest = text.split(".")
+    return visible(first) + format_html_join("", ".<wbr>{}", ((visible(piece),) for piece in rest))
 
 
 @register.filter

@@ -98,17 +98,17 @@ class Storm:
                 assert pipe
                 pipe.close()
 
-    def born(self, name: str, *argv: str) -> int:
-        """The process id of a new process that does as `python -m` these words would."""
-        log = str(self.desk.folder / f"{name}.log")
+    def born(self, name: str, *argv: str, **how: Any) -> int:
+        """The process id of a new process that does as `python -m` these words would. `how`: see the nursery."""
+        order = {"log": str(self.desk.folder / f"{name}.log"), "argv": argv, **how}
         assert self.nursery.stdin
         assert self.nursery.stdout
-        self.nursery.stdin.write(json.dumps({"log": log, "argv": argv}).encode() + b"\n")
+        self.nursery.stdin.write(json.dumps(order).encode() + b"\n")
         self.nursery.stdin.flush()
         return int(self.nursery.stdout.readline())
 
-    def start(self, name: str) -> None:
-        celery = ("celery", "-A", "tests.faults.impatient_celery")
+    def start(self, name: str, **how: Any) -> None:
+        celery = ("celery", "--quiet", "-A", "tests.faults.impatient_celery")
         quiet = ("--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat")
         match name:
             case "web":
@@ -119,7 +119,7 @@ class Storm:
             case _:
                 host = f"{name.replace(' ', '-')}-{next(self.numbers)}@here"
                 argv = (*celery, "worker", "--pool", "threads", "--concurrency", "4", *quiet, "--hostname", host)
-        self.running[name] = self.born(name, *argv)
+        self.running[name] = self.born(name, *argv, **how)
 
     def start_all(self) -> None:
         for name in ("web", "beat", *WORKERS):

@@ -1,4 +1,5 @@
-"""Real workers that are killed, ended, stopped and cut off in the middle of a run (TRUST F2, F6, F8, F10, F11, F37).
+"""Real workers that are killed, ended, stopped and cut off in the middle of a run, or have no log, no memory or an
+old version (TRUST F2, F6, F8, F10, F11, F13, F14, F37, F38).
 
 Beat looks three times a second, so silence is noticed within two; the clock of portal and cloud is moved for what waits
 longer.
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection, connections
+from django.db.migrations.recorder import MigrationRecorder
 from django.urls import reverse
 from psycopg import sql
 
@@ -130,12 +132,19 @@ def test_at_row_14_of_40_worker_beat_and_broker_die_and_all_40_are_there_once_wi
     assert f"{done} of 40 rows done" in page.words
     assert "You can leave this page; the run goes on." in page.words
     assert not page.html.count('value="resume"')
+    under.moved = 75
+    under.move_clock(under.moved)
+    page = Page(admin.get(reverse("run", args=[found.key])))
+    assert "No worker has been at work on this run since" in page.words
+    assert "the run goes on." not in page.words
 
     for name in ("beat", "worker 2"):
         under.storm.start(name)
     under.ends()
     under.created_once(40)
-    assert "40 of 40 rows done" in Page(admin.get(reverse("run", args=[found.key]))).words
+    page = Page(admin.get(reverse("run", args=[found.key])))
+    assert "No worker" not in page.words
+    assert "40 of 40 rows done" in page.words
 
 
 def test_a_worker_that_is_told_to_end_finishes_the_rows_in_its_hands_and_lets_go_of_all(under):
@@ -199,3 +208,53 @@ def test_a_database_that_goes_away_stops_the_sending_and_comes_back_to_a_run_tha
         server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
     under.ends()
     under.created_once(20)
+
+
+@pytest.mark.only_on("sqlite")  # it is the same for both
+def test_a_log_that_cannot_be_written_stops_nothing_and_loses_nothing(under):
+    """TRUST F13: the disk under the log is full."""
+    under.begin(4)
+    for name in ("beat", "worker 1"):
+        under.storm.start(name, log="/dev/full")
+    under.ends()
+    under.created_once(4)
+
+
+@pytest.mark.only_on("sqlite")
+def test_a_worker_that_runs_out_of_memory_in_the_middle_of_its_rows_leaves_none_half_done(under):
+    """TRUST F14, as under `ulimit -v`: the answers to two creates are larger than what it may still have."""
+    under.begin(4)
+    large = {"effect": True, "megabytes": 19, "times": 2}
+    under.sandbox.fault("partnercenter", "huge", method="POST", path="/users$", **large)
+    under.storm.start("beat")
+    under.storm.start("worker 1", memory=MOST_MEMORY)
+    said = under.storm.desk.folder / "worker 1.log"
+    used_up = ("MemoryError", "can't start new thread")
+    under.until(lambda: said.exists() and any(each in said.read_text() for each in used_up), "the memory is used up")
+    worker = under.storm.running.pop("worker 1")
+    under.until(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended, for a supervisor to start anew")
+    assert not {"refused", "stopped"} & set(states(under.run))  # nothing is said to have failed that was done
+    under.storm.start("worker 2")
+    under.ends()
+    under.created_once(4)
+
+
+MOST_MEMORY = 150 * 1024 * 1024  # bytes beyond what it has when it is born: threads and their stacks take most of it
+
+
+def test_a_worker_of_an_old_version_touches_no_row_beside_newer_tables_and_ends(under):
+    """TRUST F38: somebody has migrated, and has forgotten to stop it. What it was sent is left to a new one."""
+    found = under.begin(4)
+    newer = MigrationRecorder.Migration.objects.create(app="users", name="9999_of_a_newer_version")
+    try:
+        for name in ("beat", "worker 1"):
+            under.storm.start(name)
+        worker = under.storm.running.pop("worker 1")
+        under.until(lambda: not Path(f"/proc/{worker}").exists(), "the old worker has ended")
+        assert (states(found), under.posts()) == (["queued"] * 4, [])
+        assert "is of a newer version than this worker" in under.storm.desk.said("worker 1.log")
+    finally:
+        newer.delete()  # no table of ours, so no test empties it
+    under.storm.start("worker 2")
+    under.ends()
+    under.created_once(4)

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import smtplib
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -11,15 +12,18 @@ from django.core.mail.backends.locmem import EmailBackend
 from django.urls import reverse
 
 from partnerportal import clock, vault
+from partnerportal.models import AuditEvent
 from partnerportal.upstream.http import Secret
 from tests.conftest import Browser
 from tests.pages import Page
-from users import links
+from users import links, operations
 from users.models import HandoverLink, OnboardingRow, OnboardingRun, Operation
-from users.onboarding import news, steering, words
+from users.onboarding import delivery, news, steering, words
+from users.onboarding import run as engine
 from users.tasks import purge_secrets, tell_of_runs
 
-from .runs import Kind, RowState, State, checked, newcomers, sign_in_of
+from .conftest import operation_url
+from .runs import Kind, RowState, State, checked, newcomers, sign_in_of, start
 
 PASSWORD = "Of-The-Row-Of-"  # + its user's first name
 LINK = re.compile(r"http[s]?://[^\s\"<]+/handover/[\w-]+/")
@@ -129,6 +133,54 @@ def test_after_a_day_and_after_a_newer_password_there_is_nothing_to_hand_over(ad
     assert "Nothing to hand over" in Page(admin.get(links_url(late))).words
     assert [made(admin, run).status_code for run in (late, replaced)] == [409, 409]
     assert not HandoverLink.objects.exists()
+
+
+def test_whom_an_undo_has_deleted_gets_no_link_and_the_link_they_had_ends_with_the_reason(
+    admin, directory, monkeypatch
+):
+    monkeypatch.setattr("users.tasks.carry_out_row.delay", lambda _row: None)
+    run = checked()
+    newcomers(run, "anna", "bert", "cleo")
+    start(run)
+    for row in run.rows.all():
+        engine.carry_out(row.pk)
+    delivery.finish(run)
+    page = Page(made(admin, run))
+    addresses = LINK.findall(page.html)
+    opened(addresses[0])
+    undoing = steering.undo(OnboardingRun.objects.get(pk=run.pk), by=run.by)
+    undoing.rows.filter(line=3).delete()  # cleo stays
+    for row in start(undoing).rows.all():
+        engine.carry_out(row.pk)
+    assert [bool(directory.named(name)[0].deleted_at) for name in ("anna", "bert", "cleo")] == [True, True, False]
+    ended = {link.operation.target_name: link.state for link in HandoverLink.objects.all()}
+    assert ended == {"Anna": "opened", "Bert": "deleted", "Cleo": "open"}
+    assert not HandoverLink.objects.get(state="deleted").sealed_password
+    assert "Ended unopened, for the user was deleted" in Page(admin.get(reverse("links"))).words
+    assert AuditEvent.objects.filter(detail__startswith="The user was deleted", actor_name="The portal").count() == 1
+    assert "1 new password to hand over" in Page(admin.get(reverse("run", args=[run.key]))).words
+    assert len(LINK.findall(made(admin, run, anew="on").content.decode())) == 1
+    bert = run.rows.get(line=2)
+    answer = admin.post(operation_url(bert.op_id), {"step": "link", "hours": "24"})
+    assert "No link was made: the user was deleted" in Page(answer).words
+    assert bert.operation.links.count() == 1
+
+    about = {"customer": bert.customer, "tenant_id": bert.tenant_id, "target_id": bert.target_id, "by": run.by}
+    Operation.objects.create(op_id=uuid.uuid4(), kind=Kind.RESTORE, state="done", decided_at=clock.now(), **about)
+    assert "2 new passwords to hand over" in Page(admin.get(reverse("run", args=[run.key]))).words
+
+
+def test_a_link_ends_also_when_only_a_look_up_has_found_the_delete(admin):
+    run = after("anna")
+    made(admin, run)
+    row = run.rows.get()
+    about = {"customer": row.customer, "tenant_id": row.tenant_id, "target_id": row.target_id, "by": run.by}
+    found = Operation.objects.create(op_id=uuid.uuid4(), kind=Kind.DELETE, state="unknown", **about)
+    purge_secrets()
+    assert HandoverLink.objects.get().is_open
+    operations.decide(found, by=run.by, state=Operation.State.DONE)
+    purge_secrets()
+    assert HandoverLink.objects.get().state == "deleted"
 
 
 def test_a_passphrase_is_hashed_once_for_all_and_each_link_asks_for_it(admin, monkeypatch):

@@ -664,6 +664,40 @@ def test_a_broken_audit_trail_pauses_the_run_before_anything_leaves(admin, direc
     assert "audit trail is not whole" in again(found).reason
 
 
+# --- Whether anybody is at work on it -----------------------------------------------------------------------
+
+
+def test_a_run_on_which_no_worker_is_at_work_says_so_and_goes_on_by_itself_when_one_returns(admin, worker, move_clock):
+    found = creating("anna", "bert")
+    url = reverse("run", args=[found.key])
+    assert "the run goes on." in Page(admin.get(url)).words
+    move_clock(71)
+    page = Page(admin.get(url))
+    assert "No worker has been at work on this run since" in page.words
+    assert "Nothing is sent meanwhile, and nothing is lost." in page.words
+    assert "the run goes on." not in page.words
+    beat()
+    assert "No worker" not in Page(admin.get(url)).words
+    move_clock(150)
+    worker.take()  # without beat: whoever is at a row is at work
+    page = Page(admin.get(url))
+    assert ("No worker" in page.words, states(found)) == (False, ["done", "queued"])
+
+
+def test_a_run_that_is_paused_or_was_opened_again_after_days_misses_no_worker(admin, sandbox, worker, move_clock):
+    found = creating("anna")
+    steering.pause(found, by=found.by)
+    move_clock(3600)
+    assert again(found).unheard_since is None
+    steering.stop(found, by=found.by)
+    steering.try_again(again(found), by=found.by, grant=sign_in_of("admin"))
+    assert (again(found).state, again(found).unheard_since) == (State.RUNNING, None)
+    move_clock(0)  # a clock that was wrong, put right
+    assert again(found).unheard_since is not None
+    worker.drain(found)
+    assert again(found).unheard_since is None
+
+
 # --- Names seen absent --------------------------------------------------------------------------------------
 
 

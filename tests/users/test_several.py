@@ -233,3 +233,10 @@ def test_the_results_are_a_file_without_a_password_and_in_the_trail(admin, direc
     assert str(run.rows.get().op_id) in row
     assert user.password not in text
     assert AuditEvent.objects.filter(action="export run").count() == 2
+
+
+def test_a_post_that_does_not_say_start_starts_nothing(admin, proved):
+    url, run = check_of(admin, ticked(admin, ADELE, do="delete"))
+    assert admin.post(url, {"number": "1"}).status_code == 404
+    run.refresh_from_db()
+    assert run.state == State.CHECKED

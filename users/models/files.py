@@ -67,6 +67,16 @@ class OnboardingCheck(models.Model):
     def __str__(self) -> str:
         return f"check of run {self.run_id}"
 
+    @property
+    def unheard_since(self) -> datetime | None:
+        """Since when no worker has taken this open walk or gone on with it; None while one is at it, or may be."""
+        if not self.open:
+            return None
+        free_since = max(self.published_at, self.leased_until or self.published_at)
+        if clock.now() - free_since <= 3 * self.NUDGE_AGAIN:  # else a worker had knocked again by now
+            return None
+        return max(self.published_at, self.leased_until - self.LEASE if self.leased_until else self.published_at)
+
     @classmethod
     def due(cls, now: datetime) -> models.QuerySet["OnboardingCheck"]:
         """Open walks that no worker holds."""

@@ -55,6 +55,7 @@ class OnboardingRun(models.Model):
     created_at = models.DateTimeField(default=clock.now)
     checked_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
+    heard_at = models.DateTimeField(null=True)  # set going, or the last sign of a worker: see `hear`
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -78,6 +79,24 @@ class OnboardingRun(models.Model):
         over = self.state in self.OVER and self.finished_at
         return self.finished_at + settings.RUNS_KEEP_NAMES if over and self.finished_at else None
 
+    @property
+    def unheard_since(self) -> datetime | None:
+        """Since when no worker is at work on it, although it has something to do; None while one is.
+
+        It takes as long to say so as it takes until the rows of a worker that has died are taken over.
+        """
+        works = self.state in (self.State.RUNNING, self.State.STOPPING)
+        if not works or self.heard_at is None:  # of one that a version before has started, the next look tells
+            return None
+        is_silent = abs(clock.now() - self.heard_at) > OnboardingRow.SILENT * settings.RUNS_EVERY
+        return self.heard_at if is_silent else None
+
+    def hear(self) -> None:
+        """A worker is at a row of it. Written as seldom as beat looks: many rows are carried out meanwhile."""
+        now = clock.now()
+        if self.heard_at is None or abs(now - self.heard_at) > settings.RUNS_EVERY:
+            type(self).objects.filter(pk=self.pk).update(heard_at=now)
+
     @classmethod
     def forget(cls) -> None:
         """Throw away what was never started, and take the people out of the rows of what ended long ago."""
@@ -92,6 +111,7 @@ class OnboardingRun(models.Model):
         nobody: dict[str, Any] = {"target_name": "", "user_name": "", "creates": "", "fields": {}, "before": {}}
         nobody |= {"typed": {}, "licences": {}, "problems": [], "notes": [], "detail": ""}
         old.exclude(user_name="", target_name="", fields={}, typed={}, detail="").update(**nobody)
+        Operation.forget(ended.values("key"))
 
     def move(self, *, to: State, before: tuple[State, ...], **values: Any) -> bool:
         """Change the state if it still is one of `before`. False: somebody was faster."""

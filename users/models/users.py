@@ -67,6 +67,7 @@ class Operation(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.CHECKED)
     by = models.ForeignKey(Operator, on_delete=models.PROTECT)
     session = models.UUIDField(null=True)  # the sign-in that may see the password
+    job = models.UUIDField(null=True, db_index=True)  # the key of the run that sent it; null: a form did
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT)
     tenant_id = models.CharField(max_length=36)
     target_id = models.CharField(max_length=36, blank=True)
@@ -126,6 +127,21 @@ class Operation(models.Model):
     @property
     def undecided(self) -> bool:
         return self.state in self.UNDECIDED
+
+    @property
+    def names_nobody(self) -> bool:
+        """Whether what it says of a person was taken out of it, with the rows of its run."""
+        return self.job is not None and not self.fields
+
+    @classmethod
+    def forget(cls, runs: Any) -> None:
+        """Take the people out of what runs with these keys have sent: also the tries before the last, and licences.
+
+        What nobody knows the outcome of keeps its name: without it nobody could find out, or give it up.
+        """
+        sent = cls.objects.filter(job__in=runs).exclude(state__in=cls.UNDECIDED)
+        nobody: dict[str, Any] = {"target_name": "", "fields": {}, "before": {}, "detail": ""}
+        sent.exclude(**nobody).update(**nobody, sealed_password=None)
 
     @property
     def lost(self) -> bool:
@@ -219,6 +235,7 @@ class HandoverLink(models.Model):
         EXPIRED = "expired", "Ran out unopened"
         REVOKED = "revoked", "Revoked unopened"
         CLOSED = "closed", "Closed unopened"
+        DELETED = "deleted", "Ended unopened, for the user was deleted"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="links")

@@ -22,6 +22,7 @@ from ..models import OnboardingCheck, OnboardingRow, OnboardingRun
 from ..tasks import deliver, start_checking, start_editing
 from . import check, columns, drafts, steering
 
+LONGEST = 1000  # characters of a cell that can be mended here
 SIZE = 25  # rows on a page: their cells must fit into one form
 _CELL = re.compile(r"cell-([0-9]{1,7})-([a-z_]{1,20})")
 OTHERWISE = "Nothing was started: the rows were changed or checked anew after this page was made. Look at them again."
@@ -55,7 +56,7 @@ def _start(request: OperatorRequest, run: OnboardingRun, here: str) -> HttpRespo
     if not sessions.proved_lately(request):
         return go_to(request, here)  # where the way to sign in stands
     walk = OnboardingCheck.objects.filter(run=run).first()
-    if walk and request.POST.get("walk", str(walk.fence)) != str(walk.fence):
+    if walk is None or request.POST.get("walk") != str(walk.fence):  # not of the check that this person has seen
         return _page(request, run, trouble=OTHERWISE)
     if not drafts.tally(run).ready and check.is_fresh(run):
         return _page(request, run, trouble="There is no row to be sent.")
@@ -73,10 +74,10 @@ def _changes(request: OperatorRequest, run: OnboardingRun) -> Iterator[tuple[int
     said: dict[int, dict[str, str]] = {}
     for name, text in request.POST.dict().items():
         if (found := _CELL.fullmatch(name)) and found[2] in columns.FIELDS:
-            said.setdefault(int(found[1]), {})[found[2]] = str(text).replace("\x00", "").strip()[:1000]
+            said.setdefault(int(found[1]), {})[found[2]] = str(text).replace("\x00", "").strip()[:LONGEST]
     cell, _, value = str(request.POST.get("use", "")).partition("=")
     if (found := _CELL.fullmatch(cell)) and found[2] in columns.FIELDS:
-        said.setdefault(int(found[1]), {})[found[2]] = value.replace("\x00", "").strip()[:1000]
+        said.setdefault(int(found[1]), {})[found[2]] = value.replace("\x00", "").strip()[:LONGEST]
     for row in run.rows.filter(line__in=said):
         differing = {field: text for field, text in said[row.line].items() if text != row.typed.get(field, "")}
         if differing:
@@ -160,7 +161,7 @@ def _told(row: OnboardingRow, used: set[str], *, is_open: bool) -> dict[str, Any
         {
             "id": f"cell-{row.line}-{field}",
             "label": columns.FIELDS[field],
-            "value": row.typed.get(field, "") or (row.user_name if field == "user_name" else ""),
+            "value": row.typed.get(field, "")[:LONGEST] or (row.user_name if field == "user_name" else ""),
             "sentence": problems.get(field, {}).get("sentence", ""),
             "choices": problems.get(field, {}).get("choices", []),
         }

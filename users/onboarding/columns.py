@@ -24,6 +24,7 @@ FIELDS = {
     "force_change": "Must change password",
     "immutable_id": "Immutable ID",
     "blocked": "Block sign-in",
+    "enabled": "Sign-in allowed",
 }
 NAMES = ("first_name", "last_name", "display_name", "user_name")  # one of them is needed
 
@@ -94,10 +95,16 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     ),
     "immutable_id": ("immutable id|immutableid", "source anchor|sourceanchor|onpremisesimmutableid"),
     "blocked": (
-        "accountenabled",
         (
             "block sign in|blocked|gesperrt|anmeldung blockieren|bloquer la connexion|"
             "bloquear inicio de sesion|aanmelden blokkeren"
+        ),
+    ),
+    "enabled": (
+        "accountenabled|account enabled|sign in allowed|enabled",
+        (
+            "konto aktiviert|aktiviert|anmeldung erlaubt|compte active|connexion autorisee|cuenta habilitada|"
+            "habilitado|account ingeschakeld|ingeschakeld"
         ),
     ),
 }
@@ -107,8 +114,8 @@ _PASSWORD = re.compile(r"passw|kennwort|mot de passe|contrasena|wachtwoord|passp
 _BRACKETS = re.compile(r"\[([A-Za-z.]{2,40})\]")
 _NOISE = re.compile(r"\[[^\]]*\]|\((optional|required|yes/no|ja/nein)\)|\b(required|optional)\b|[*:]")
 _LONGEST = 300  # characters of a header that are looked at; a search for brackets takes the square of that
-# "Block sign in (Yes/No) [accountEnabled]" in Microsoft's own file; by itself it would mean the opposite.
-_IN_BRACKETS_ONLY = frozenset({"accountenabled"})
+# "Block sign in (Yes/No) [accountEnabled]" in Microsoft's own file: what stands before it says the opposite.
+_BLOCKS = re.compile(r"block|gesperrt|bloqu|blokkeren")
 _EXAMPLE = re.compile(r"(example|beispiel|exemple|ejemplo|voorbeeld)(\s*:.*)?", re.DOTALL)
 
 
@@ -222,6 +229,8 @@ def lines(sheet: Sheet, meaning: Mapping[str, int]) -> list[Line]:
         for field, column in meaning.items():
             if column in row.odd:
                 raise _not_text(sheet, column, row.number, field)
+            if column in sheet.hidden and row.cells[column].strip():
+                raise _not_seen(sheet, column, field)
         typed = {field: row.cells[column].strip() for field, column in meaning.items()}
         if any(typed.values()):
             found.append(Line(row.number, typed))
@@ -239,6 +248,14 @@ def _not_text(sheet: Sheet, column: int, number: int, field: str) -> FileRefused
         f"Cell {letter(column)}{number} ({FIELDS[field].lower()}) holds {words}, not text.{also} "
         "In the spreadsheet copy the column and paste it as values, or type the text.",
         number,
+    )
+
+
+def _not_seen(sheet: Sheet, column: int, field: str) -> FileRefused:
+    """Why a column that the spreadsheet hides is not taken for what somebody wants to be sent."""
+    return FileRefused(
+        f"The sheet hides column {letter(column)}, “{shortened(sheet.columns[column])}”, which would be the "
+        f"{FIELDS[field].lower()}. Show the column and look at it, or delete it."
     )
 
 
@@ -287,7 +304,9 @@ def _of_one_name(name: str, beside: list[str]) -> tuple[str, int]:
 def _meanings(header: str) -> list[tuple[str, int]]:
     """All that a header may mean: (field, rank)."""
     bracket = _BRACKETS.search(header)
-    names = {bracket[1].lower()} if bracket else {folded(header)} - _IN_BRACKETS_ONLY
+    names = {bracket[1].lower()} if bracket else {folded(header)}
+    if names == {"accountenabled"} and _BLOCKS.search(folded(header)):
+        names = {"blocked"}
     found = []
     for field, groups in _KNOWN.items():
         for rank, group in enumerate(groups, start=1):

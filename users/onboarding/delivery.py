@@ -63,7 +63,11 @@ def _under_way(run: OnboardingRun, customer_id: int | None) -> int:
 
 
 def look() -> list[int]:
-    """Every ten seconds: count who is silent, end what is over, and say for which rows to knock again."""
+    """Every ten seconds, in a worker: note that there is one, count who is silent, end what is over.
+
+    Returns the ids of the rows for which to knock again.
+    """
+    OnboardingRun.objects.filter(state__in=OnboardingRun.OPEN).update(heard_at=clock.now())
     open_rows = OnboardingRow.objects.filter(state__in=OnboardingRow.OPEN)
     open_rows.filter(Q(held=True) | Q(nudged=True)).update(silent=F("silent") + 1)
     nudged = open_rows.filter(nudged=True)

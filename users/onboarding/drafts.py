@@ -85,7 +85,7 @@ def keep(sheet: Sheet, *, name: str, by: Operator, customer: Customer | None) ->
     """The rows of a file, sealed, until its sender has said what the columns mean."""
     file = WaitingFile(by=by, customer=customer, name=name[:255])
     rows = [(row.number, row.cells, {str(column): words for column, words in row.odd.items()}) for row in sheet.rows]
-    file.sealed = vault.seal(_SEALED, str(file.pk), json.dumps([sheet.columns, rows, sheet.told]))
+    file.sealed = vault.seal(_SEALED, str(file.pk), json.dumps([sheet.columns, rows, sheet.told, sorted(sheet.hidden)]))
     file.save(force_insert=True)
     return file
 
@@ -97,13 +97,13 @@ def waiting(pk: uuid.UUID, *, by: Operator) -> tuple[WaitingFile, Sheet]:
     if file is None:
         raise Http404("no such file")
     try:
-        names, rows, told = json.loads(vault.open(_SEALED, str(file.pk), bytes(file.sealed)))
+        names, rows, told, *hidden = json.loads(vault.open(_SEALED, str(file.pk), bytes(file.sealed)))
     except vault.VaultError:
         raise Http404("the file cannot be opened any more") from None
     made = (
         Row(number, tuple(cells), {int(column): words for column, words in odd.items()}) for number, cells, odd in rows
     )
-    return file, Sheet(tuple(names), tuple(made), told)
+    return file, Sheet(tuple(names), tuple(made), told, frozenset(*hidden))  # a version before kept none
 
 
 def remembered(by: Operator) -> dict[str, str]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Exists, F, Max, Min, OuterRef, QuerySet
+from django.db.models import Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.urls import reverse
 
 from partnerportal import clock
 from partnerportal.models import Operator, TokenCache
 from partnerportal.upstream.http import Secret
 
-from .. import links
+from .. import links, operations
 from ..models import HandoverLink, OnboardingRow, OnboardingRun, Operation
 
 MOST = 500  # links of one press: each is a transaction of its own, and all of them stand in one answer
@@ -83,9 +83,11 @@ def by_row(slips: list[Slip]) -> Mapping[int, Slip]:
 
 
 def _kept(run: OnboardingRun, rows: QuerySet[OnboardingRow]) -> QuerySet[OnboardingRow]:
-    """Rows of created users whose password is still there, and that no link has shown yet."""
+    """Rows of created users who were not deleted since, whose password is there, and that no link has shown yet."""
     young = clock.now() - Operation.SEALED_FOR
     done = rows.filter(run=run, state=OnboardingRow.State.DONE, operation__decided_at__gt=young)
+    fate = Subquery(operations.fate(OuterRef("tenant_id"), OuterRef("target_id")))
+    done = done.annotate(fate=fate).filter(Q(fate=None) | Q(fate=Operation.Kind.RESTORE))
     opened = HandoverLink.objects.filter(operation=OuterRef("operation"), state=HandoverLink.State.OPENED)
     return done.filter(~Exists(opened), operation__state=Operation.State.DONE).exclude(operation__sealed_password=None)
 

@@ -21,6 +21,7 @@ from ..new_forms import NewUserForm
 from ..tally import Tally
 from . import cells
 from .columns import FIELDS
+from .sheet import shortened
 
 State = OnboardingRow.State
 Problem = dict[str, Any]
@@ -81,10 +82,7 @@ def judge(typed: Mapping[str, str], customer: Customer, facts: Facts, rules: Map
     judged.force_change = bool(form.cleaned_data.get("force_change", True))
     if not facts.problem and not any(problem["field"] in ("user_name", "domain") for problem in judged.problems):
         _judge_name(judged, customer, facts)
-    if cells.yes_or_no(typed.get("blocked", "")):
-        judged.against(
-            "blocked", "A user who may not sign in cannot be created from here. Write no, and block them later"
-        )
+    _judge_sign_in(typed, judged)
     if cells.yes_or_no(typed.get("licences", "")) is False:
         pass  # none is wanted, whatever a template says
     elif typed.get("licences", ""):
@@ -92,6 +90,21 @@ def judge(typed: Mapping[str, str], customer: Customer, facts: Facts, rules: Map
     elif "licences" in rules:
         _take_licences(rules["licences"], judged, facts)
     return judged
+
+
+def _judge_sign_in(typed: Mapping[str, str], judged: Judged) -> None:
+    """Partner Center creates nobody who may not sign in, so a row that asks for it is not sent as if it had not."""
+    for name, wanted in (("blocked", False), ("enabled", True)):
+        said = typed.get(name, "")
+        if not said or (answer := cells.yes_or_no(said)) is wanted:
+            continue
+        if answer is None:
+            judged.against(name, f"“{shortened(said)}” is neither yes nor no")
+            continue
+        write = "yes" if wanted else "no"
+        judged.against(
+            name, f"A user who may not sign in cannot be created from here. Write {write}, and block them later"
+        )
 
 
 _TOLD = ("user_principal_name", "display_name", "first_name", "last_name", "usage_location", "immutable_id")
@@ -149,14 +162,14 @@ def _location(said: str, judged: Judged) -> str:
         meant = cells.country_meant(said)
         also = f" Did you mean {meant}?" if meant else ""
         choices = [(cells.country_of(meant), f"Use {meant}")] if meant else []
-        judged.against("usage_location", f"“{said}” is no country or region that we know.{also}", choices)
+        judged.against("usage_location", f"“{shortened(said)}” is no country or region that we know.{also}", choices)
     return code
 
 
 def _must_change(said: str, filled: Mapping[str, str], judged: Judged) -> bool:
     answer = cells.yes_or_no(said) if said else filled.get("force_change", templates.ON) == templates.ON
     if answer is None:
-        judged.against("force_change", f"“{said}” is neither yes nor no")
+        judged.against("force_change", f"“{shortened(said)}” is neither yes nor no")
     return answer is not False
 
 
@@ -213,6 +226,9 @@ def free(judged: Judged, facts: Facts, also_taken: Iterable[str] = ()) -> list[t
     return [(f"{each}@{domain}", f"Use {each}@{domain}") for each in names.free(proposals, taken, most=2)]
 
 
+_MOST_NAMED = 5  # licences that a row is told it cannot have
+
+
 def _judge_licences(said: str, judged: Judged, facts: Facts) -> None:
     """The licences of a row, by name or part number. Several are separated by a bar, a semicolon or a comma."""
     if facts.problem:
@@ -222,13 +238,15 @@ def _judge_licences(said: str, judged: Judged, facts: Facts) -> None:
         judged.against("licences", f"{why} Leave the cell empty to create the user without one")
         return
     known = {countries.fold(text): sku for sku in facts.skus for text in (sku.part_number, sku.name) if text}
-    for each in parted(said, known):
-        sku = known.get(countries.fold(each))
-        if sku is None:
-            also = near(each, {text: sku.name for text, sku in known.items()})
-            judged.against("licences", f"The customer has no licence “{each}”.{also}")
-        else:
-            judged.licences[sku.id] = sku.name
+    named = {each: known.get(countries.fold(each)) for each in parted(said, known)}
+    judged.licences = {sku.id: sku.name for sku in named.values() if sku}
+    names = {text: sku.name for text, sku in known.items()}
+    unknown = [each for each, sku in named.items() if sku is None]
+    for each in unknown[:_MOST_NAMED]:
+        also = near(each, names)
+        judged.against("licences", f"The customer has no licence “{shortened(each)}”.{also}")
+    if (more := len(unknown) - _MOST_NAMED) > 0:
+        judged.against("licences", f"{more:,} more names are no licences of the customer either")
     groups = {sku.group for sku in facts.skus if sku.id in judged.licences}
     if len(groups) > 1:
         judged.against("licences", "Microsoft assigns these licences only one after the other. Leave one out")

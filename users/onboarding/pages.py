@@ -57,6 +57,8 @@ def run_check(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponse:
     if request.POST.get("step") == "discard":
         drafts.discard(run)
         return go_to(request, reverse("runs"))
+    if request.POST.get("step") != "start":
+        raise Http404("no such step")
     ready = run.rows.filter(problems=[]).count()
     if not ready:
         return _check_page(request, run, error="No row can be sent. Throw them away and choose others.", status=422)
@@ -159,7 +161,8 @@ def _run_page(
     left = counts["queued"] + counts["waiting"]
     done = counts["all"] - left if run.is_open else counts["done"]  # through; in the end, as it should be
     percent = 100 * done // max(counts["all"], 1)
-    said = f"{run.state}{percent // 25}"
+    unheard = run.unheard_since
+    said = f"{run.state}{percent // 25}{'-' if unheard else ''}"
     own, is_over = run.by_id == request.user.pk, run.state in OnboardingRun.OVER and not steering.names_nobody(run)
     context = {
         "run": run,
@@ -168,7 +171,8 @@ def _run_page(
         "done": done,
         "left": left,
         "percent": percent,
-        "time_left": words.time_left(run, done, left) if run.state == State.RUNNING else "",
+        "time_left": words.time_left(run, done, left) if run.state == State.RUNNING and not unheard else "",
+        "unheard": unheard,
         "tiles": [
             {
                 "words": tile.words,

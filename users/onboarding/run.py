@@ -66,6 +66,7 @@ def carry_out(row_id: int) -> OnboardingRow | None:
         return None
     try:
         with budget(settings.UPSTREAM_BUDGET), paced(pace), operations.only_while(row.write):
+            row.run.hear()
             _attempt(row)
     except (LeaseLost, operations.NotOurs):
         log.warning("row %s of run %s was taken over, or stopped", row.line, row.run_id)

@@ -36,9 +36,10 @@ class Sheet:
     columns: tuple[str, ...]  # as they are written; "" for one without a header, which then is empty
     rows: tuple[Row, ...]
     told: str
+    hidden: frozenset[int] = frozenset()  # columns that the spreadsheet does not show
 
 
-def whole(rows: Iterable[Row], told: str, *, exact: bool) -> Sheet:
+def whole(rows: Iterable[Row], told: str, *, exact: bool, hidden: frozenset[int] = frozenset()) -> Sheet:
     """The sheet whose first row names the columns. Raises `FileRefused` for the first thing that is not right.
 
     `exact`: each row has as many cells as the header; else those at its end may be left out, as workbooks do.
@@ -63,7 +64,7 @@ def whole(rows: Iterable[Row], told: str, *, exact: bool) -> Sheet:
         raise FileRefused("The file is empty. It needs a header row, and a row below it for each user.")
     if not kept:
         raise FileRefused("There is a header row and nothing below it. Add a row for each user.", header.number)
-    return Sheet(header.cells, tuple(kept), told)
+    return Sheet(header.cells, tuple(kept), told, hidden)
 
 
 def megabytes(size: int) -> str:

@@ -33,7 +33,7 @@ def start(run: OnboardingRun, *, by: Operator, grant: TokenCache, goes_on: bool 
     _must_be_own(run, by)
     now = clock.now()
     with transaction.atomic():
-        values = {"started_at": now, "reason": "", "let_it_finish": goes_on, "notify": notify}
+        values = {"started_at": now, "heard_at": now, "reason": "", "let_it_finish": goes_on, "notify": notify}
         if not run.move(to=State.RUNNING, before=(State.CHECKED,), **values):
             return False
         _give_tokens(run, grant, goes_on=goes_on)
@@ -141,17 +141,17 @@ def try_again(run: OnboardingRun, *, by: Operator, grant: TokenCache) -> int:
         return 0
     count, afresh = 0, needs_sign_in(run)
     with transaction.atomic():
-        untold: dict[str, Any] = {"reason": "", "notified_at": None, "mailed_at": None}  # the next end is told as well
+        anew: dict[str, Any] = {"reason": "", "heard_at": clock.now()}
+        anew |= {"notified_at": None, "mailed_at": None}  # the next end is told as well
         before = (*OnboardingRun.OVER, State.RUNNING, *OnboardingRun.HALTED)
-        if not run.move(to=State.RUNNING, before=before, **untold):
+        if not run.move(to=State.RUNNING, before=before, **anew):
             return 0
         if afresh:
             _give_tokens(run, grant, goes_on=run.let_it_finish)
         opened = {"detail": "", "code": "", "correlation_id": "", "tries": 0, "not_before": None, "decided_at": None}
         opened |= {"held": False, "nudged": False}
         for row in run.rows.filter(state__in=AGAIN, problems=[]):
-            anew = {"state": RowState.QUEUED, "op_id": uuid.uuid4(), "operation": None, **opened}
-            count += _reopen(row, anew)
+            count += _reopen(row, {"state": RowState.QUEUED, "op_id": uuid.uuid4(), "operation": None, **opened})
         for row in run.rows.filter(state=RowState.UNKNOWN):
             count += _reopen(row, {"state": RowState.SENT, **opened})
         delivery.note(run, "run tried again", f"{count:,} rows", by=by)

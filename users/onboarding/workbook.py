@@ -28,6 +28,12 @@ _LAST_ROW = 1_048_576  # that a spreadsheet has
 _CELL = re.compile(r"([A-Z]{1,3})[0-9]{1,7}")
 _DATES = frozenset([*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)])
 _NOT_DATE = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|_.|\*.')  # of a format: quoted, escaped, colours, fillers
+# The first section of a format, made of zeros and of signs that stand as they are: 00000, 000\-00\-0000, "P"0000.
+_PADDED = re.compile(r'(?:0|"[^"]*"|\\.|[-/+(): ])+')
+_SHOWN = re.compile(r'"([^"]*)"|\\(.)|(.)')
+_FILLER = re.compile(r"\[[^\]]*\]|_.|\*.")  # of a format: colours and languages, blanks of a width, what fills up
+_POSITIVE = re.compile(r'(?:"[^"]*"|\\.|[^;])*')  # numbers below zero have a section of their own
+_NAMED = 5  # hidden rows that a refusal names
 _BROKEN = "The workbook is damaged. Open it in Excel, save it again, or save it as CSV UTF-8."
 _FORMULA, _ERROR, _DATE = "a formula", "an error of the spreadsheet", "a date"
 
@@ -49,17 +55,28 @@ def read(data: bytes) -> Sheet:
     links = _Relations()
     archive.parse("xl/_rels/workbook.xml.rels", links)
     target = links.targets.get(relation, "")
-    dates = _Styles()
+    styles = _Styles()
     if "xl/styles.xml" in archive.names:
-        archive.parse("xl/styles.xml", dates)
-    cells = _Cells(dates.dates)
+        archive.parse("xl/styles.xml", styles)
+    cells = _Cells(styles)
     archive.parse(normpath(join("/xl", target)).lstrip("/"), cells)
+    if cells.hidden_rows:
+        raise _hides_rows(cells.hidden_rows)
     texts = _SharedTexts(cells.wanted)
     if cells.wanted:
         archive.parse("xl/sharedStrings.xml", texts)
     others = len(sheets.visible) - 1
     told = f"Excel workbook, sheet “{name}”" + (f"; {others} other{'s'[: others != 1]} not read" if others else "")
-    return whole(_rows(cells.rows, texts.found), told, exact=False)
+    return whole(_rows(cells.rows, texts.found), told, exact=False, hidden=frozenset(cells.hidden_columns))
+
+
+def _hides_rows(rows: list[int]) -> FileRefused:
+    """Rows that a filter or a person hides are not seen by whoever sends the file, so nobody meant to create them."""
+    named = ", ".join(f"{number:,}" for number in rows[:_NAMED]) + (", …" if len(rows) > _NAMED else "")
+    return FileRefused(
+        f"The sheet hides {len(rows):,} row{'s'[: len(rows) != 1]} with content: {named}. Clear the filter or unhide "
+        "what is to be read too, or copy the rows that you see into a new workbook."
+    )
 
 
 class _Archive:
@@ -191,22 +208,30 @@ class _Relations(_Reader):
 
 
 class _Styles(_Reader):
-    """The numbers of the cell styles that show a number as a date or a time."""
+    """The numbers of the cell styles that show a number as a date or a time, or with zeros before it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.dates: set[int] = set()
+        self.padded: dict[int, str] = {}  # style -> the format: 00000
         self._formats = set(_DATES)
+        self._padded: dict[int, str] = {}
         self._style = 0
 
     def opened(self, name: str, attributes: Attributes) -> None:
         if name == "numFmt":
             shape = _NOT_DATE.sub("", attributes.get("formatCode", "")).lower()
+            positive = _POSITIVE.match(_FILLER.sub("", attributes.get("formatCode", "")))
             if set(shape) & set("ymdhs") and "general" not in shape:
                 self._formats.add(int(attributes["numFmtId"]))
+            elif positive and _PADDED.fullmatch(positive[0]) and _zeros(positive[0]) > 1:
+                self._padded[int(attributes["numFmtId"])] = positive[0]
         elif name == "xf" and self.path[-2:-1] == ["cellXfs"]:
-            if int(attributes.get("numFmtId", 0)) in self._formats:
+            number = int(attributes.get("numFmtId", 0))
+            if number in self._formats:
                 self.dates.add(self._style)
+            elif number in self._padded:
+                self.padded[self._style] = self._padded[number]
             self._style += 1
 
 
@@ -222,23 +247,29 @@ class _Line:
 class _Cells(_Reader):
     """The rows of a sheet that hold anything, and which shared texts they name."""
 
-    def __init__(self, dates: set[int]) -> None:
+    def __init__(self, styles: _Styles) -> None:
         super().__init__()
         self.rows: list[_Line] = []
         self.wanted: set[int] = set()
-        self._dates = dates
-        self._line = _Line(0)
+        self.hidden_rows: list[int] = []
+        self.hidden_columns: set[int] = set()
+        self._styles = styles
+        self._line, self._is_hidden = _Line(0), False
         self._column, self._kind, self._style = -1, "", 0
         self._has_formula = False
         self._count = 0
 
     def opened(self, name: str, attributes: Attributes) -> None:
         match name:
+            case "col" if _hides(attributes, "width"):
+                first, last = int(attributes["min"]), min(int(attributes["max"]), MOST_COLUMNS)
+                self.hidden_columns |= set(range(first - 1, last))
             case "row":
                 number = int(attributes.get("r", self._line.number + 1))
                 if not self._line.number < number <= _LAST_ROW:
                     raise FileRefused(_BROKEN)
                 self._line, self._column = _Line(number), -1
+                self._is_hidden = _hides(attributes, "ht")
             case "c":
                 column = _column(attributes["r"]) if "r" in attributes else self._column + 1
                 if column <= self._column:  # a second one would hide the first
@@ -258,6 +289,8 @@ class _Cells(_Reader):
             self._store("".join(self.pieces))
         elif name == "row" and (self._line.cells or self._line.odd):
             self.rows.append(self._line)
+            if self._is_hidden:
+                self.hidden_rows.append(self._line.number)
             # One more than may be: `whole` counts them and says so, with the row.
             if len(self.rows) > settings.ONBOARDING_ROWS + 3:
                 raise _Stop
@@ -282,14 +315,15 @@ class _Cells(_Reader):
         elif self._kind == "b":
             self._line.cells[self._column] = "yes" if value.strip() == "1" else "no"
         else:
-            self._line.cells[self._column] = _number(value) if self._kind == "n" else value
+            padded = self._styles.padded.get(self._style, "")
+            self._line.cells[self._column] = _number(value, padded) if self._kind == "n" else value
 
     def _oddness(self) -> str:
         if self._has_formula:
             return _FORMULA
         if self._kind == "e":
             return _ERROR
-        is_date = self._kind == "d" or (self._kind == "n" and self._style in self._dates)
+        is_date = self._kind == "d" or (self._kind == "n" and self._style in self._styles.dates)
         return _DATE if is_date else ""
 
 
@@ -328,13 +362,41 @@ def _column(place: str) -> int:
     return column - 1
 
 
-def _number(value: str) -> str:
-    """A number as a person would have typed it: 12 for 12.0; one that is none stays as it is."""
+def _hides(attributes: Attributes, size: str) -> bool:
+    """Whether a row or a column cannot be seen: it is hidden, or has no height or width."""
+    return attributes.get("hidden") in ("1", "true") or float(attributes.get(size, 1)) == 0
+
+
+def _number(value: str, padded: str = "") -> str:
+    """A number as a person would have typed it: 12 for 12.0; one that is none stays as it is.
+
+    `padded`: the format that shows it with zeros before it. They belong to it: 00123 is no 123 where it names somebody.
+    """
     try:
         number = float(value)
     except ValueError:
         return value
-    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else value
+    if not number.is_integer() or abs(number) >= 1e15:
+        return value
+    return _shown(int(number), padded) if padded and number >= 0 else str(int(number))
+
+
+def _zeros(padded: str) -> int:
+    """How many digits a format shows at least; zeros in quotation marks are none."""
+    return sum(char == "0" for _, _, char in _SHOWN.findall(padded))
+
+
+def _shown(number: int, padded: str) -> str:
+    """12 as the format shows it: 00012 with 00000, 00-12 with 00"-"00."""
+    digits = str(number).zfill(_zeros(padded))
+    more = len(digits) - _zeros(padded)  # digits than zeros: they stand before the first
+    shown, rest = "", iter(digits[more:])
+    for quoted, escaped, char in _SHOWN.findall(padded):
+        if char == "0":
+            shown, more = shown + digits[:more] + next(rest), 0
+        else:
+            shown += quoted or escaped or char
+    return shown
 
 
 def _rows(lines: list[_Line], texts: dict[int, str]) -> Iterator[Row]:

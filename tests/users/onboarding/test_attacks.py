@@ -48,9 +48,22 @@ def test_a_page_made_before_the_rows_were_changed_elsewhere_starts_nothing(admin
     assert run.state == OnboardingRun.State.RUNNING
 
 
+def test_a_start_that_names_no_check_or_another_one_starts_nothing(admin):
+    run = sent(proved(admin), ANN)
+    url, form = reverse("run-check", args=[run.key]), start_form(admin, run)
+    for walk in ({}, {"walk": ""}, {"walk": str(int(form["walk"]) + 1)}):
+        answer = admin.post(url, {name: value for name, value in form.items() if name != "walk"} | walk)
+        assert (answer.status_code, "Nothing was started" in Page(answer).words) == (409, True)
+    run.checking.delete()
+    assert admin.post(url, form).status_code == 409
+    run.refresh_from_db()
+    assert (run.state, run.grant) == (OnboardingRun.State.CHECKED, None)
+
+
 def test_a_file_without_a_row_that_can_go_is_not_started(admin):
     run = sent(proved(admin), ("Ann", "Lee", "ann lee", "DE", "", ""))
-    assert admin.post(reverse("run-check", args=[run.key]), {"step": "start"}).status_code == 409
+    walk = {"step": "start", "walk": str(run.checking.fence)}
+    assert "There is no row to be sent." in Page(admin.post(reverse("run-check", args=[run.key]), walk)).words
     run.refresh_from_db()
     assert run.state == OnboardingRun.State.CHECKED
 

@@ -25,10 +25,10 @@ from users.models import (
     UserTemplate,
     WaitingFile,
 )
-from users.onboarding import check, steering
+from users.onboarding import check, columns, steering
 from users.onboarding import run as engine
 from users.onboarding.check import side_by_side
-from users.tasks import purge_secrets
+from users.tasks import keep_checks, purge_secrets
 
 from ..conftest import tenant
 from .made import csv, workbook
@@ -122,6 +122,7 @@ def test_the_page_shows_problems_first_and_the_button_says_the_number(admin):
     assert "1 of 2 rows are ready. 1 row needs a change" in page.words
     assert "Create 1 user in 1 customer" in page.words
     assert page.words.index("Ann Lee") < page.words.index("Zoë Berg")
+    assert DOMAIN.replace(".", ".<wbr>") in page.html  # so that a narrow column breaks it nowhere else
     assert seed.SPECIAL["contoso"][:4] in page.words
     assert "cell-3-user_name" in page.form("cell-3-user_name").fields
 
@@ -319,7 +320,7 @@ def test_a_check_is_good_for_fifteen_minutes_and_made_anew_before_the_start(admi
     session = admin.session
     session[PROVED_AT] = clock.now().timestamp()
     session.save()
-    admin.post(url, {"step": "start"})
+    admin.post(url, {"step": "start", "walk": str(run.checking.fence)})
     run.refresh_from_db()
     assert run.state == OnboardingRun.State.DRAFT
     assert check.is_fresh(checked())
@@ -351,7 +352,7 @@ def test_a_run_creates_who_is_ready_with_their_licences_and_leaves_out_the_other
     session = admin.session
     session[PROVED_AT] = clock.now().timestamp()
     session.save()
-    answer = admin.post(reverse("run-check", args=[run.key]), {"step": "start"})
+    answer = admin.post(reverse("run-check", args=[run.key]), {"step": "start", "walk": str(run.checking.fence)})
     assert answer["Location"] == reverse("run", args=[run.key])
     directory.asked()
     engine.carry_out(run.rows.get(line=2).pk)
@@ -459,3 +460,50 @@ def test_a_walk_stays_ours_while_a_customer_answers_slowly():
 
     assert list(side_by_side([lambda: answered.wait(20)], hold, every=timedelta(seconds=0.01))) == [True]
     assert held
+
+
+def test_a_check_that_no_worker_takes_says_so(admin, move_clock, monkeypatch):
+    monkeypatch.setattr("users.tasks.check_rows.delay", lambda _pk: None)
+    upload(admin, csv(HEADER, ("Ada", "Lind", "", "NL", "", "")), url=CONTOSO)
+    url = reverse("run-check", args=[OnboardingRun.objects.get().key])
+    assert "No worker" not in Page(admin.get(url)).words
+    move_clock(91)
+    assert "No worker has been at work on this check since" in Page(admin.get(url)).words
+    keep_checks()  # by a worker that is back
+    assert "No worker" not in Page(admin.get(url)).words
+    held = OnboardingCheck.claim(OnboardingCheck.objects.get().pk)
+    move_clock(91 + held.LEASE.total_seconds())
+    assert "No worker" not in Page(admin.get(url)).words  # it may be at it still
+    move_clock(200 + held.LEASE.total_seconds())
+    assert "No worker" in Page(admin.get(url)).words
+
+
+def test_who_may_not_sign_in_is_not_created_as_if_nobody_had_said_so(admin):
+    header = ("First name", "User name", "accountEnabled")
+    said = ("true", "ja", "oui", "no", "nein", "nee", "perhaps", "")
+    run = sent(admin, *(("Ann", f"ann{line}", each) for line, each in enumerate(said)), header=header)
+    told = problems(run)
+    blocked = "A user who may not sign in cannot be created from here. Write yes, and block them later"
+    assert [told[line] for line in range(2, 10)] == ["", "", "", blocked, blocked, blocked, ANYTHING, ""]
+    run = sent(admin, ("Ann", "ann", "perhaps"), header=("First name", "User name", "Blocked"))
+    assert problems(run)[2] == ANYTHING
+
+
+ANYTHING = "“perhaps” is neither yes nor no"
+
+
+def test_what_a_sentence_quotes_of_a_cell_is_short_however_long_the_cell_is(admin):
+    header = [columns.FIELDS[field] for field in columns.FIELDS if field != "domain"]
+    long = "Atlantis " * 6_000
+    rows = [["" if place != column else long for place in range(len(header))] for column in range(len(header))]
+    for row in rows:
+        row[1] = row[1] or "Ann"
+    many = "|".join(f"licence {number}" for number in range(3_000))
+    rows.append([many if name == "Licences" else "Ann" if name == "First name" else "" for name in header])
+    run = sent(admin, *rows, header=header)
+    found = [problem["sentence"] for row in run.rows.all() for problem in [*row.problems, *row.notes]]
+    assert len(found) >= 7
+    assert max(map(len, found)) < 300
+    of_licences = [problem for problem in run.rows.last().problems if problem["field"] == "licences"]
+    assert len(of_licences) == 6  # five of them, and how many more
+    assert len(admin.get(reverse("run-check", args=[run.key])).content) < 120_000

@@ -1,11 +1,13 @@
 """A file becomes rows: encodings, separators, headers of five languages, and what is refused with its row."""
 
+from html import escape
+
 import pytest
 
 from users.onboarding import columns, files
 from users.onboarding.sheet import FileRefused
 
-from .made import HEADER, STARTERS, csv, workbook, zipped
+from .made import HEADER, MAIN, STARTERS, csv, parts_of, workbook, zipped
 
 WHAT_THEY_ARE = [
     {"first_name": first, "last_name": last, "user_name": user, "usage_location": land}
@@ -240,3 +242,79 @@ def test_a_number_with_decimals_is_no_date():
 def test_a_cell_right_of_the_header_is_refused_with_its_column():
     data = workbook(("User name",), ("a.b", "stray"))
     assert refusal(data, "a.xlsx") == "Row 2: There is “stray” in column B, which has no header."
+
+
+# --- What a spreadsheet shows otherwise than it is ------------------------------------------------------------
+
+
+def formatted(shape, *values):
+    """A workbook whose last column holds numbers in a format."""
+    parts = parts_of(("First name", "User name"), *(("Ann", f'<c s="1"><v>{value}</v></c>') for value in values))
+    parts["xl/styles.xml"] = (
+        f'<styleSheet xmlns="{MAIN}"><numFmts><numFmt numFmtId="165" formatCode="{escape(shape)}"/></numFmts>'
+        '<cellXfs><xf numFmtId="0"/><xf numFmtId="165"/></cellXfs></styleSheet>'
+    )
+    return zipped({**parts})
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "shown"),
+    [
+        ("00000", 123, "00123"),
+        ("00000;-00000", 123, "00123"),
+        ("[$-407]00000", 123, "00123"),
+        ("00000", 1234567, "1234567"),
+        ("00000", 0, "00000"),
+        (r"000\-00\-0000", 12345678, "012-34-5678"),
+        (r"00\-00", 12345, "123-45"),
+        ('"P"0000', 7, "P0007"),
+        ('"00;"0000', 7, "00;0007"),
+        ("0", 7, "7"),
+        ("#,##0.00", 1234, "1234"),
+        ("00000", 12.5, "12.5"),
+        ("00000", -7, "-7"),
+    ],
+)
+def test_a_number_keeps_the_zeros_and_signs_with_which_the_spreadsheet_shows_it(shape, value, shown):
+    assert [row["user_name"] for row in taken(formatted(shape, value), "staff.xlsx")] == [shown]
+
+
+def with_sheet(change, *rows):
+    """A workbook whose sheet was changed as text."""
+    parts = parts_of(("First name", "User name", "Shoe size"), *rows)
+    parts["xl/worksheets/sheet1.xml"] = change(parts["xl/worksheets/sheet1.xml"])
+    return zipped({**parts})
+
+
+@pytest.mark.parametrize("how", ['hidden="1"', 'hidden="true"', 'ht="0"'])
+def test_rows_that_a_sheet_hides_are_named_and_nothing_of_the_file_is_taken(how):
+    def hide(text):
+        return text.replace('<row r="3"', f'<row r="3" {how}').replace('<row r="5"', f'<row r="5" {how}')
+
+    people = (("Ann", "ann", "7"), ("Bea", "bea", ""), ("Cy", "cy", ""), ("", "", ""))
+    said = refusal(with_sheet(hide, *people[:3]), "staff.xlsx")
+    assert said.startswith("The sheet hides 1 row with content: 3. Clear the filter")
+    said = refusal(with_sheet(hide, *people[:3], *people[:3]), "staff.xlsx")
+    assert said.startswith("The sheet hides 2 rows with content: 3, 5. ")
+    assert len(taken(with_sheet(hide, people[0], people[3], people[2]), "staff.xlsx")) == 2  # an empty one hides nobody
+
+
+def test_a_hidden_column_is_refused_where_a_user_would_be_made_of_it_and_passed_over_elsewhere():
+    def hide(number):
+        return lambda text: text.replace(
+            "<sheetData>", f'<cols><col min="{number}" max="{number}" hidden="1"/></cols><sheetData>'
+        )
+
+    said = refusal(with_sheet(hide(2), ("Ann", "ann", "7")), "staff.xlsx")
+    assert said.startswith("The sheet hides column B, “User name”, which would be the user name.")
+    assert len(taken(with_sheet(hide(3), ("Ann", "ann", "7")), "staff.xlsx")) == 1
+    assert len(taken(with_sheet(hide(2), ("Ann", "", "7")), "staff.xlsx")) == 1
+
+
+def test_account_enabled_is_understood_by_itself_and_as_microsoft_means_it_in_its_own_file():
+    assert meanings("User name", "accountEnabled") == {"User name": "user_name", "accountEnabled": "enabled"}
+    assert meanings("User name", "Account enabled")["Account enabled"] == "enabled"
+    assert (
+        meanings("User name", "Block sign in (Yes/No) [accountEnabled]")["Block sign in (Yes/No) [accountEnabled]"]
+        == "blocked"
+    )

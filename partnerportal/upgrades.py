@@ -1,0 +1,28 @@
+"""Whether the database belongs to a newer version than this process: then it was forgotten in an upgrade.
+
+A migration's number says it. What this process knows is read when it starts: later, the files may be the newer ones.
+"""
+
+import re
+from pathlib import Path
+
+from django.db.migrations.recorder import MigrationRecorder
+
+_APPS = ("partnerportal", "customers", "users")
+_NUMBER = re.compile(r"([0-9]{4})_")
+
+
+def _newest(names: list[str]) -> int:
+    return max((int(found[1]) for name in names if (found := _NUMBER.match(name))), default=0)
+
+
+_ROOT = Path(__file__).resolve().parent.parent
+KNOWN = {app: _newest([path.stem for path in (_ROOT / app / "migrations").glob("*.py")]) for app in _APPS}
+
+
+def is_left_behind() -> bool:
+    """Whether migrations were applied that this process does not know. One small query; raises `DatabaseError`."""
+    applied: dict[str, list[str]] = {}
+    for app, name in MigrationRecorder.Migration.objects.filter(app__in=_APPS).values_list("app", "name"):
+        applied.setdefault(app, []).append(name)
+    return any(_newest(names) > KNOWN[app] for app, names in applied.items())

@@ -1,0 +1,9 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("users", "0013_mail_and_differs")]
+
+    operations = [
+        migrations.AddField(model_name="onboardingrun", name="heard_at", field=models.DateTimeField(null=True)),
+    ]
