@@ -7,7 +7,6 @@ All data is escaped here: a piece is made by `format_html`, or of words of ours 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from django import template
 from django.template.context import Context
@@ -165,9 +164,7 @@ def _found_row(user: IndexedUser, who: Who, look: Look) -> SafeString:
         '<td role="cell" class="p3 nw sec">{}</td>\n'
         '<td class="act" role="cell">{}</td>\n</tr>',
         who.id,
-        format_html("{} {}", shown, _deleted())
-        if user.deleted
-        else format_html('<a href="{}">{}</a>', who.url, shown),
+        format_html("{} {}", shown, _deleted()) if user.deleted else format_html('<a href="{}">{}</a>', who.url, shown),
         person(user.user_principal_name),
         upn(user.user_principal_name),
         short_id(user.user_id, "object ID"),
