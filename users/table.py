@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.urls import reverse
@@ -74,7 +75,12 @@ class TableQuery:
     def url(self, customer: Customer, view: str = "users", **changes: Any) -> str:
         """The table's URL with these changes; without a cursor it is the first page."""
         wanted = replace(self, **{"cursor": "", "unknown": (), "fresh": 0, **changes})
-        return with_query(reverse(view, args=[customer.key]), differing(vars(wanted), vars(TableQuery())))
+        return with_query(_address(view, customer.key), differing(vars(wanted), vars(TableQuery())))
+
+
+@lru_cache(maxsize=256)
+def _address(view: str, key: str) -> str:
+    return reverse(view, args=[key])  # a page has nine of them, of three kinds
 
 
 @dataclass(frozen=True)
