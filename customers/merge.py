@@ -7,7 +7,7 @@ suggestions for a person to judge.
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import transaction
@@ -35,6 +35,7 @@ TENANT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 USABLE_ID = re.compile(r"[^/\x00-\x1f]{1,110}")  # an AvePoint id that can stand in an address of ours
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-.]{0,251}[a-z0-9])?")
 BATCH = staging.BATCH
+SEEN_EVERY = timedelta(minutes=1)  # the same figure is not written anew for every page
 
 
 # --- What a walk brings -------------------------------------------------------------------------------------
@@ -449,5 +450,9 @@ def see_domains(customer: Customer, domains: dict[str, str]) -> None:
 
 
 def see_users(customer: Customer, number: int, *, all_of_them: bool, at: datetime) -> None:
-    """Remember how many users its first page showed, and when."""
+    """Remember how many users its first page showed, and when: to the minute, if nothing else is new."""
+    told = (customer.users_seen, customer.users_seen_all)
+    since = at - customer.users_seen_at if customer.users_seen_at else SEEN_EVERY
+    if told == (number, all_of_them) and timedelta(0) <= since < SEEN_EVERY:
+        return
     Customer.objects.filter(pk=customer.pk).update(users_seen=number, users_seen_all=all_of_them, users_seen_at=at)

@@ -57,7 +57,7 @@ def chrome(request: HttpRequest) -> dict[str, Any]:
         "hands_over": operator is not None and may(operator, Permission.WRITE_USERS),
         "nav": _items(request, operator) if operator else [],
         "freshness": _freshness if operator else [],  # asked for only where the rail is drawn
-        "gdap_ends_soon": _gdap_ends_soon if operator else 0,  # likewise, beside its item
+        "gdap_ends_soon": gdap_ends_soon if operator else 0,  # likewise, beside its item
         "sandbox": settings.SANDBOX,
         "likes": likes,
         "themes": THEMES,
@@ -101,7 +101,7 @@ def freshness_of(sources: Iterable[Any]) -> list[Freshness]:
     ]
 
 
-def _gdap_ends_soon() -> int:
+def gdap_ends_soon() -> int:
     """For the rail: customers whose GDAP ends in 30 days and does not extend, as the list knew it today."""
     kept = apps.get_model("customers", "Snapshot").objects.filter(pk=1).values_list("facts", flat=True).first()
     facts = kept or {}

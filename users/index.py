@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
 
 from customers import countries, search
@@ -146,6 +146,7 @@ def _swap(index: UserIndex, began: datetime) -> None:
     if not index.write(open=False, leased_until=None, problem="", **done):
         raise LeaseLost
     _drop(index, Q(walk__lt=index.fence))
+    search.settle(connection, TEXTS)
 
 
 def _broke_off(index: UserIndex, problem: str) -> None:

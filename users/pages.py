@@ -11,7 +11,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from customers import favourites
 from customers.access import Access, Action, ActionDenied, Facts, access_to, judge
 from customers.explain import Banner, banner, how_to_get, request_for_lead, why_not, why_not_in_the_portal
 from customers.find import access_customer
@@ -20,6 +19,7 @@ from customers.models import Customer, Source
 from partnerportal import audit, chain_check, clock, grants, problems, sessions
 from partnerportal.http import OperatorRequest, render_page, wants_part, with_query
 from partnerportal.models import AuditEvent
+from partnerportal.nav import freshness_of
 from partnerportal.permissions import Permission, may
 from partnerportal.upstream.errors import Forbidden, NotFound, SignInAgain, UpstreamError
 from partnerportal.upstream.partner_center import CustomerUser
@@ -36,6 +36,7 @@ from . import (
     table,
     templates,
 )
+from .around import Around
 from .models import Operation
 
 State = Operation.State
@@ -53,16 +54,20 @@ IN_RUNS = (Action.PATCH, Action.LICENCES, Action.DELETE, Action.RESTORE)
 """What may be done to several users at once."""
 
 
-def shell(request: OperatorRequest, customer: Customer, access: Access) -> dict[str, Any]:
+def shell(request: OperatorRequest, customer: Customer, access: Access, around: Around | None = None) -> dict[str, Any]:
     """What the head of every page of a customer shows: who it is, and what the operator may do here."""
     in_portal = may(request.user, Permission.WRITE_USERS)
+    known = around or Around(request, customer)
     return {
         "customer": customer,
-        "is_favourite": SimpleLazyObject(lambda: favourites.has(customer, by=request.user)),  # a part draws no head
         "access": access,
-        "ages": Source.telling(customer),
         "banner": banner(access, customer, by=request.user),
-        "undecided": _undecided(request, customer),
+        # Read where they are shown: a part draws no head and no rail.
+        "is_favourite": SimpleLazyObject(lambda: known.is_favourite),
+        "ages": SimpleLazyObject(lambda: Source.telling(customer, known.sources)),
+        "undecided": SimpleLazyObject(lambda: known.undecided),
+        "freshness": lambda: freshness_of(known.sources),
+        "gdap_ends_soon": lambda: known.gdap_ends_soon,
         "may_create": in_portal and access[Action.CREATE].tried,
         "may_change": in_portal and access[Action.PATCH].tried,
         "may_license": in_portal and access[Action.LICENCES].tried,
@@ -75,13 +80,6 @@ def shell(request: OperatorRequest, customer: Customer, access: Access) -> dict[
         else f"Setting a password here needs {access[Action.RESET_PASSWORD].needs}. "
         + why_not(access[Action.RESET_PASSWORD], customer),
     }
-
-
-def _undecided(request: OperatorRequest, customer: Customer) -> list[Operation]:
-    """One's own writes here of which nobody knows yet what became: they are found again though their tab is closed."""
-    found = Operation.objects.filter(customer=customer, by=request.user, state__in=Operation.UNDECIDED)
-    found = found.exclude(state=State.QUEUED, target_id="").order_by("-pk")[:5]
-    return [each for each in found if each.state == State.UNKNOWN or each.is_due or each.lost]
 
 
 def no_access(request: OperatorRequest, customer: Customer, access: Access, action: Action) -> HttpResponse:

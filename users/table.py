@@ -2,9 +2,10 @@
 
 import contextvars
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.urls import reverse
@@ -23,7 +24,10 @@ from . import names, tally, walks
 
 SIZES = (25, 50, 100, 200, 500)
 KNOWN_VALUES = {"state": ("active", "deleted"), "sort": ("name", "-name"), "size": tuple(map(str, SIZES))}
+HEAD_START = 0.005  # seconds in which calls are under way, before this thread takes the processor for other work
 PROFILE_FOR = timedelta(hours=24)  # how long details read by id are good enough
+
+Meanwhile = Callable[[], object] | None
 
 
 class NoRole(Exception):
@@ -71,7 +75,12 @@ class TableQuery:
     def url(self, customer: Customer, view: str = "users", **changes: Any) -> str:
         """The table's URL with these changes; without a cursor it is the first page."""
         wanted = replace(self, **{"cursor": "", "unknown": (), "fresh": 0, **changes})
-        return with_query(reverse(view, args=[customer.key]), differing(vars(wanted), vars(TableQuery())))
+        return with_query(_address(view, customer.key), differing(vars(wanted), vars(TableQuery())))
+
+
+@lru_cache(maxsize=256)
+def _address(view: str, key: str) -> str:
+    return reverse(view, args=[key])  # a page has nine of them, of three kinds
 
 
 @dataclass(frozen=True)
@@ -90,9 +99,12 @@ class Table:
         return tuple({user.id: user for user in self.page.users}.values()) if self.page else ()
 
 
-def load(customer: Customer, query: TableQuery, *, by: Operator, grant: TokenCache) -> Table:
+def load(
+    customer: Customer, query: TableQuery, *, by: Operator, grant: TokenCache, meanwhile: Meanwhile = None
+) -> Table:
     """One page of users, with the rights beside it: exactly one list call, and none for a page that is kept.
 
+    `meanwhile` is done once, and where something is asked, while it is.
     Raises `NoRole`, and `SignInAgain` when the tokens are worth nothing. Any other failure is in the result.
     """
     tenant_id = customer.tenant_id or ""
@@ -106,8 +118,9 @@ def load(customer: Customer, query: TableQuery, *, by: Operator, grant: TokenCac
     asked_at = clock.now()
     page: Any = None if query.fresh else walks.kept(place)
     was_kept = page is not None
-    calls = [] if was_kept else [lambda: _page(partner_center, tenant_id, query, place)]
-    access, answers = beside_the_rights(customer, *calls, *_profile(partner_center, customer), by=by, graph=graph)
+    calls: list[Callable[[], Any]] = [] if was_kept else [lambda: _page(partner_center, tenant_id, query, place)]
+    calls += _profile(partner_center, customer)
+    access, answers = beside_the_rights(customer, *calls, by=by, graph=graph, meanwhile=meanwhile)
     if access[Action.LIST].no:
         raise NoRole(access)
     page, *profile = [page, *answers] if was_kept else answers
@@ -124,9 +137,7 @@ def load(customer: Customer, query: TableQuery, *, by: Operator, grant: TokenCac
         return Table(access, place, problem=page, note=note)
     if walks.leads_back(place, page.next):
         page, note = replace(page, next=None), "Partner Center gives the same page again, so the list ends here."
-    place = walks.remember(place, page.next, wanted, by=by, grant=grant)
-    if not was_kept:
-        walks.keep(place, page, asked_at)
+    place = walks.remember(place, page, wanted, by=by, grant=grant, asked_at=None if was_kept else asked_at)
     merge.see_domains(customer, _domains(page.users))
     found = Table(access, place, page, note=note)
     if not (was_kept or query.deleted):
@@ -162,11 +173,12 @@ def look_ahead(customer: Customer, query: TableQuery, *, by: Operator, grant: To
 
 
 def beside_the_rights(
-    customer: Customer, *calls: Callable[[], Any], by: Operator, graph: Graph
+    customer: Customer, *calls: Callable[[], Any], by: Operator, graph: Graph, meanwhile: Meanwhile = None
 ) -> tuple[Access, list[Any]]:
     """What the operator may do here, and what the calls brought; nothing when the users may not be seen.
 
     Who could not see them a moment ago is asked for the rights first, and the calls are made only after a yes.
+    `meanwhile` is done in this thread, so that it may use the database.
     Raises `SignInAgain` when Graph's token is worth nothing.
     """
 
@@ -174,21 +186,24 @@ def beside_the_rights(
         return access_to(customer.tenant_id or "", by=by, graph=graph)
 
     last = last_known(customer.tenant_id or "", by=by)
-    if last and last[Action.LIST].no:
-        access = rights()
-        return access, [] if access[Action.LIST].no else side_by_side(*calls)
-    access, *answers = side_by_side(rights, *calls)
+    first, after = ((), calls) if last and last[Action.LIST].no else (calls, ())
+    *answers, access = side_by_side(*first, rights, meanwhile=meanwhile)
     if isinstance(access, UpstreamError):
         raise access
-    return access, answers
+    return access, [] if after and access[Action.LIST].no else answers + side_by_side(*after)
 
 
-def side_by_side(*calls: Callable[[], Any]) -> list[Any]:
+def side_by_side(*calls: Callable[[], Any], meanwhile: Meanwhile = None) -> list[Any]:
     """Run calls that touch no database in threads, under the request's budget. An UpstreamError is a result."""
     if len(calls) < 2:
+        if meanwhile:
+            meanwhile()
         return [_caught(call) for call in calls]
     with ThreadPoolExecutor(max_workers=len(calls)) as pool:
         futures = [pool.submit(contextvars.copy_context().run, _caught, call) for call in calls]
+        if meanwhile:
+            wait(futures, timeout=HEAD_START)
+            meanwhile()
         return [future.result() for future in futures]
 
 

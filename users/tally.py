@@ -60,12 +60,12 @@ def count(customer: Customer, users: Sequence[CustomerUser], *, asked_at: dateti
 
     A page that shows them all (`are_all`) is always better than what is known.
     """
+    kept = next(iter(UserTally.objects.filter(customer=customer)), None)
+    if kept and not (are_all or len(users) > kept.users or abs(clock.now() - kept.counted_at) >= UserTally.FOR):
+        return
     page = Tally()
     for user in users:
         page.add(user.user_principal_name, user.usage_location)
-    kept = UserTally.objects.filter(customer=customer).first()
-    if kept and not (are_all or len(users) > kept.users or abs(clock.now() - kept.counted_at) >= UserTally.FOR):
-        return
     row = UserTally(
         customer=customer,
         locations=dict(page.locations),

@@ -17,6 +17,7 @@ from customers.merge import learn
 from customers.models import Customer, Source
 from partnerportal import clock, grants
 from partnerportal.http import OperatorRequest, go_to, render_page, wants_part
+from partnerportal.models import Operator
 from partnerportal.permissions import Permission, may, require
 from partnerportal.upstream.errors import Forbidden, Refused, SignInAgain, Throttled, UpstreamError
 from partnerportal.upstream.partner_center import CustomerProfile, CustomerUser
@@ -35,6 +36,7 @@ from . import (
     tasks,
     templates,
 )
+from .around import Around
 from .models import Operation
 
 State = Operation.State
@@ -50,13 +52,13 @@ def users(request: OperatorRequest, key: str) -> HttpResponse:
     if customer.tenant_id is None:
         context = {"customer": customer, "ages": Source.telling(customer)}
         return render(request, "users/not_in_partner_center.html", context)
-    if not wants_part(request):
-        favourites.visited(customer, by=request.user)
+    around = Around(request, customer)
     query = table.TableQuery.read(request.GET.dict())
     if request.headers.get("Cache-Control") in ("max-age=0", "no-cache"):  # the browser's own Reload
         query = replace(query, fresh=1)
     try:
-        found = table.load(customer, query, by=request.user, grant=request.grant)
+        meanwhile = None if wants_part(request) else partial(_opened, around, customer, request.user)
+        found = table.load(customer, query, by=request.user, grant=request.grant, meanwhile=meanwhile)
     except table.NoRole as refusal:
         return pages.no_access(request, customer, refusal.access, Action.LIST)
     if isinstance(found.problem, Forbidden) and not found.problem.our_fault:
@@ -66,10 +68,17 @@ def users(request: OperatorRequest, key: str) -> HttpResponse:
     if "fresh" in request.GET and query.cursor and not found.problem:
         return redirect(query.url(customer, cursor=query.cursor))  # to what is kept of it now
     # A whole page is answered with 200 though its table is an error card: head, rights and ways on are there.
-    response = render_page(request, "users/list.html", "table", _table_context(request, customer, query, found))
+    context = {**pages.shell(request, customer, found.access, around), **_table_context(customer, query, found)}
+    response = render_page(request, "users/list.html", "table", context)
     if query.cursor and found.place.page == 1 and not found.problem:
         response["HX-Push-Url"] = query.url(customer)
     return response
+
+
+def _opened(around: Around, customer: Customer, by: Operator) -> None:
+    """What a whole page takes of the database, all of which can be done while Microsoft is asked."""
+    favourites.visited(customer, by=by)
+    around.read()
 
 
 @require_GET
@@ -84,15 +93,12 @@ def users_ahead(request: OperatorRequest, key: str) -> HttpResponse:
     return HttpResponse(status=204)
 
 
-def _table_context(
-    request: OperatorRequest, customer: Customer, query: table.TableQuery, found: table.Table
-) -> dict[str, Any]:
+def _table_context(customer: Customer, query: table.TableQuery, found: table.Table) -> dict[str, Any]:
     page = found.place.page
     first = (page - 1) * query.size + 1
     last = first + len(found.users) - 1
     more = found.page.next is not None if found.page else False
     return {
-        **pages.shell(request, customer, found.access),
         "query": query,
         "users": found.users,
         "problem": found.problem,

@@ -93,10 +93,11 @@ class Source(models.Model):
         return cls.objects.get_or_create(pk=name)[0]
 
     @classmethod
-    def telling(cls, customer: Customer) -> list[Self]:
-        """The sources that tell of this customer, Partner Center first."""
+    def telling(cls, customer: Customer, of: Iterable[Self] | None = None) -> list[Self]:
+        """The sources that tell of this customer, Partner Center first; `of` all sources, where they are read."""
         names = [name for name in SourceName if getattr(customer, f"in_{name.value}")]
-        return list(cls.objects.filter(pk__in=names).order_by("-name"))
+        found = cls.objects.filter(pk__in=names) if of is None else (source for source in of if source.pk in names)
+        return sorted(found, key=lambda source: source.pk, reverse=True)
 
 
 class SourceRow(models.Model):

@@ -86,6 +86,20 @@ def test_that_address_is_page_one_for_anybody_else_too(first, signed_in):
     assert "no longer there" not in page.words
 
 
+@pytest.mark.parametrize(
+    ("link", "headers", "queries"),
+    [("page-next", {"HX-Request": "true"}, 6), ("data-here", {}, 10)],
+    ids=["next, the table alone", "back, the whole page"],
+)
+def test_a_page_that_is_kept_takes_few_questions_to_the_database(
+    admin, first, django_assert_max_num_queries, link, headers, queries
+):
+    ask_ahead(admin, first)
+    url = first.href(link) if link == "page-next" else first.page.attributes(id="table")[link]
+    with django_assert_max_num_queries(queries):
+        assert admin.get(url, headers=headers).status_code == 200
+
+
 def test_an_address_without_a_cursor_always_asks(admin, first, directory):
     look(admin, users_url("medium"))
     assert len(directory.asked()) == 1

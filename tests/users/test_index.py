@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from customers.models import Customer
 from partnerportal import clock
@@ -60,6 +61,14 @@ def test_all_users_are_read_in_pages_of_five_hundred_as_the_operator(admin, dire
     lists = [line for line in sandbox.journal("partnercenter") if line["path"].endswith("/users")]
     assert len(lists) == 4  # three pages of active users, one of deleted ones
     assert {line["subject"] for line in lists} == {str(found.by.oid)}
+
+
+@pytest.mark.only_on("postgresql")
+def test_postgresql_knows_at_once_how_many_users_there_are_to_search_in(admin):
+    read("medium")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples FROM pg_class WHERE oid = 'users_indexeduser'::regclass")
+        assert cursor.fetchone() == (1200,)
 
 
 def test_names_and_ids_are_kept_and_nothing_else(admin, directory):

@@ -1,6 +1,7 @@
 """The users table: one live page at a time, First, Previous and Next, and what nobody gets to see."""
 
 import re
+import threading
 import uuid
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,7 +14,7 @@ from customers.models import Customer
 from partnerportal import vault
 from partnerportal.sandbox import seed
 from tests.pages import Page
-from users import walks
+from users import table, walks
 from users.models import KeptPage, UserWalk
 from users.tasks import purge_secrets
 
@@ -99,6 +100,19 @@ def test_rights_and_list_are_asked_side_by_side(admin, sandbox, service, path):
     slow = arrived["partnercenter", "GET", "users"], arrived["graph", "GET", "delegatedAdminRelationships"]
     apart = abs(datetime.fromisoformat(slow[0]) - datetime.fromisoformat(slow[1]))
     assert apart < timedelta(seconds=0.6)
+
+
+def test_what_the_page_takes_of_the_database_is_read_while_microsoft_is_asked():
+    read = threading.Event()
+    answers = table.side_by_side(lambda: read.wait(20), lambda: "rights", meanwhile=read.set)
+    assert answers == [True, "rights"]
+
+
+@pytest.mark.parametrize("calls", [[], [lambda: "rights"], [lambda: "page", lambda: "rights"]])
+def test_it_is_read_once_whatever_is_asked(calls):
+    done = []
+    assert table.side_by_side(*calls, meanwhile=lambda: done.append("read")) == [call() for call in calls]
+    assert done == ["read"]
 
 
 def test_a_right_is_asked_again_after_a_minute(admin, directory, move_clock):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from customers import countries
+from customers import countries, merge
 from customers.models import Customer
 from partnerportal import clock
 from partnerportal.upstream.partner_center import CustomerUser
@@ -51,6 +51,13 @@ def test_the_first_page_tells_the_customer_list_how_many_users_there_are(writer,
     assert (contoso().users_seen, contoso().users_seen_all) == (25, False)
     writer.get(page.href("page-next"))
     assert (contoso().users_seen, contoso().users_seen_all) == (25, False)
+
+
+def test_the_same_number_is_told_anew_once_a_minute_and_another_one_at_once(snapshot):
+    at = clock.now()
+    for number, seconds, told in ((25, 0, 0), (25, 30, 0), (25, 61, 61), (24, 62, 62)):
+        merge.see_users(contoso(), number, all_of_them=False, at=at + timedelta(seconds=seconds))
+        assert (contoso().users_seen, contoso().users_seen_at) == (number, at + timedelta(seconds=told))
 
 
 # --- In the form --------------------------------------------------------------------------------------------

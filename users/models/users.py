@@ -282,6 +282,7 @@ class UserWalk(models.Model):
     """
 
     IDLE = timedelta(minutes=30)
+    USED_EVERY = timedelta(seconds=30)  # it is not written anew for every page
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     operator = models.ForeignKey(Operator, on_delete=models.CASCADE)
