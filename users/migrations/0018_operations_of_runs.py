@@ -14,7 +14,7 @@ def tell(apps: Any, _schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("users", "0015_links_of_deleted")]
+    dependencies = [("users", "0017_links_of_deleted")]
 
     operations = [
         migrations.AddField(

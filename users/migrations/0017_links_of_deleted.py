@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("users", "0014_heard")]
+    dependencies = [("users", "0016_heard")]
 
     operations = [
         migrations.AlterField(
