@@ -156,7 +156,7 @@ def access_and_user(
         by=request.user,
         graph=graph,
     )
-    if access[Action.LIST].no or isinstance(answers[0], NotFound):
+    if access[Action.LIST].no or (isinstance(answers[0], NotFound) and answers[0].code == kinds.NO_SUCH_USER):
         return access, None
     if isinstance(answers[0], Forbidden):
         raise NotShown(access, answers[0])

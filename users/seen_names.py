@@ -43,7 +43,7 @@ def look(customer: Customer, user_name: str, partner_center: PartnerCenter) -> S
     if kept and was_absent and not _written_here(customer, user_name, since=kept.walked_at - LAG):
         return Sight(kept.walked_at if kept.whole else None)  # without the active users it says nothing of these
     began = clock.now()
-    seen, deleted, whole = _walk_and_keep(customer, partner_center)
+    seen, deleted, whole = _walk_and_keep(customer, partner_center, began)
     same = [user for user in deleted if name_before(user) == user_name.lower()]
     is_absent = whole and user_name.lower() not in seen
     if is_absent and not _written_here(customer, user_name, since=began - LAG):
@@ -55,12 +55,13 @@ def look_ahead(customer: Customer, partner_center: PartnerCenter) -> None:
     """Walk before anybody asks, unless a walk is fresh: the next create finds it done. Raises an `UpstreamError`."""
     kept = SeenNames.objects.filter(customer=customer).first()
     if not (kept and kept.is_fresh):
-        _walk_and_keep(customer, partner_center)
+        _walk_and_keep(customer, partner_center, clock.now())
 
 
-def _walk_and_keep(customer: Customer, partner_center: PartnerCenter) -> tuple[set[str], list[CustomerUser], bool]:
+def _walk_and_keep(
+    customer: Customer, partner_center: PartnerCenter, began: datetime
+) -> tuple[set[str], list[CustomerUser], bool]:
     """(the names of all users, in small letters, the deleted ones, whether these are all of both)."""
-    began = clock.now()
     with budget(SECONDS):
         active, deleted, whole = _walk(customer, partner_center)
     seen = {name_of(user) for user in (*active, *deleted)}

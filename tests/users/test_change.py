@@ -830,3 +830,11 @@ def test_a_deleted_user_is_not_changed_though_microsoft_still_shows_them(writer,
     assert writer.post(edit_url(ADELE), fields).status_code == 404
     assert writer.get(edit_url(ADELE)).status_code == 404
     assert directory.writes() == []
+
+
+@pytest.mark.parametrize("url", [user_url(ADELE), edit_url(ADELE)])
+def test_a_404_of_a_gateway_is_no_word_about_the_user(writer, sandbox, url):
+    sandbox.fault("partnercenter", "status", method="GET", path=f"/users/{ADELE}$", status=404, body="<h1>Gateway</h1>")
+    words = Page(writer.get(url)).words
+    assert "Partner Center did not find this." in words
+    assert "This user is not in" not in words

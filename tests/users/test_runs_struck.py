@@ -27,7 +27,8 @@ from users.models import OnboardingRow, OnboardingRun, Operation
 from users.onboarding import delivery, run, steering
 
 from .runs import State, Worker, all_accounted_for, sign_in_of, states
-from .test_runs import again, beat, creating, die, posts, worker
+from .test_runs import again, beat, creating, posts, worker
+from .test_runs_killed import die
 
 __all__ = ["worker"]  # a fixture
 

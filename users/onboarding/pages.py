@@ -173,17 +173,7 @@ def _run_page(
         "percent": percent,
         "time_left": words.time_left(run, done, left) if run.state == State.RUNNING and not unheard else "",
         "unheard": unheard,
-        "tiles": [
-            {
-                "words": tile.words,
-                "icon": tile.icon,
-                "count": counts[tile.key or "all"],
-                "chosen": tile is chosen,
-                "url": _url(run, tile.key),
-            }
-            for tile in all_tiles
-            if tile.always or counts[tile.key] or tile is chosen
-        ],
+        "tiles": _tiles(run, all_tiles, chosen, counts),
         "slowed": _slowed(run, now),
         "page": page,
         "told": [(row, words.of_row(row, run.kind, now), words.fix_of(row, run.kind)) for row in page],
@@ -203,6 +193,23 @@ def _run_page(
     if wants_part(request) and run.state in OnboardingRun.OVER and status == 200:
         response.status_code = 286  # nothing more to poll for
     return response
+
+
+def _tiles(
+    run: OnboardingRun, tiles: list[words.Tile], chosen: words.Tile, counts: dict[str, int]
+) -> list[dict[str, Any]]:
+    """The counts that are filters, without those of which there is no row."""
+    return [
+        {
+            "words": tile.words,
+            "icon": tile.icon,
+            "count": counts[tile.key or "all"],
+            "chosen": tile is chosen,
+            "url": _url(run, tile.key),
+        }
+        for tile in tiles
+        if tile.always or counts[tile.key] or tile is chosen
+    ]
 
 
 def run_url(run: OnboardingRun) -> str:
