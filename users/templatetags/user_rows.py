@@ -141,10 +141,9 @@ def _location(code: str) -> SafeString:
 
 @lru_cache(maxsize=4)
 def _directory(is_federated: bool, is_synced: bool) -> SafeString:
+    shown: str = "On-premises" if is_synced else "Cloud"
     if is_federated:
         shown = filled('<span class="tag info">{}Federated</span>', icon("lock"))
-    else:
-        shown = SafeString("On-premises" if is_synced else "Cloud")
     return filled('<td role="cell" class="p3 nw sec">{}</td>', shown)
 
 
