@@ -1,7 +1,7 @@
 """The rows of users, live and found. Written by hand, for most of what such a page takes was in them
 (docs/decisions/0028).
 
-All data is escaped here: a piece is made by `format_html`, or of words of ours alone.
+All data is escaped here: a piece is made by `filled`, or of words of ours alone.
 """
 
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from django import template
 from django.template.context import Context
 from django.template.defaultfilters import capfirst
 from django.urls import reverse
-from django.utils.html import conditional_escape, format_html
+from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString
 
 from customers import countries
-from partnerportal.templatetags.portal import day, icon, person, short_id, upn, when
+from partnerportal.templatetags.portal import day, filled, icon, person, short_id, upn, when
 from partnerportal.upstream.partner_center import CustomerUser
 from users.models import IndexedUser
 
@@ -56,7 +56,7 @@ class Who:
         """The pieces for the row of this user."""
         return cls(
             conditional_escape(user_id),
-            format_html("{}{}/", look.users_url, user_id),
+            filled("{}{}/", look.users_url, user_id),
             conditional_escape(user.display_name),
             conditional_escape(user.user_principal_name),
         )
@@ -85,7 +85,7 @@ def _joined(parts: Iterable[str]) -> SafeString:
 
 def _user_row(user: CustomerUser, who: Who, look: Look) -> SafeString:
     shown = person(user.display_name)
-    return format_html(
+    return filled(
         '<tr role="row" id="row-{}">\n'
         '<th role="rowheader" scope="row">{}{}</th>\n'
         '<td role="cell" class="m any">{}</td>\n'
@@ -94,7 +94,7 @@ def _user_row(user: CustomerUser, who: Who, look: Look) -> SafeString:
         '<td class="act" role="cell">{}</td>\n</tr>',
         who.id,
         _box(who) if look.may_several else "",
-        shown if user.is_deleted else format_html('<a href="{}">{}</a>', who.url, shown),
+        shown if user.is_deleted else filled('<a href="{}">{}</a>', who.url, shown),
         upn(user.user_principal_name),
         _deleted_on(user) if user.is_deleted else _state(user.state),
         _location(user.usage_location),
@@ -105,7 +105,7 @@ def _user_row(user: CustomerUser, who: Who, look: Look) -> SafeString:
 
 
 def _box(who: Who) -> SafeString:
-    return format_html(
+    return filled(
         '<input class="check" type="checkbox" name="user" value="{}" form="several" aria-label="Select {}"> ',
         who.id,
         who.name,
@@ -116,8 +116,8 @@ _STATE = '<td role="cell" class="m nw" data-label="State">{}</td>'
 
 
 def _deleted_on(user: CustomerUser) -> SafeString:
-    on = format_html(" {}", day(user.soft_deleted_at)) if user.soft_deleted_at else ""
-    return format_html(_STATE, format_html(_DELETED, icon("x"), on))
+    on = filled(" {}", day(user.soft_deleted_at)) if user.soft_deleted_at else ""
+    return filled(_STATE, filled(_DELETED, icon("x"), on))
 
 
 _DELETED = '<span class="tag bad">{}Deleted{}</span>'
@@ -126,30 +126,29 @@ _DELETED = '<span class="tag bad">{}Deleted{}</span>'
 @lru_cache(maxsize=32)
 def _state(state: str) -> SafeString:
     if state == "active":
-        return format_html(_STATE, "Active")
-    return format_html(_STATE, format_html('<span class="tag">{}{}</span>', icon("pause"), capfirst(state)))
+        return filled(_STATE, "Active")
+    return filled(_STATE, filled('<span class="tag">{}{}</span>', icon("pause"), capfirst(state)))
 
 
 @lru_cache(maxsize=512)
 def _location(code: str) -> SafeString:
     if code:
-        return format_html('<td role="cell" class="nw" data-label="Location">{}</td>', countries.name_of(code))
-    return format_html(
+        return filled('<td role="cell" class="nw" data-label="Location">{}</td>', countries.name_of(code))
+    return filled(
         '<td role="cell" class="nw m" data-label="Location"><span class="tag warn">{}Not set</span></td>', icon("alert")
     )
 
 
 @lru_cache(maxsize=4)
 def _directory(is_federated: bool, is_synced: bool) -> SafeString:
+    shown: str = "On-premises" if is_synced else "Cloud"
     if is_federated:
-        shown = format_html('<span class="tag info">{}Federated</span>', icon("lock"))
-    else:
-        shown = SafeString("On-premises" if is_synced else "Cloud")
-    return format_html('<td role="cell" class="p3 nw sec">{}</td>', shown)
+        shown = filled('<span class="tag info">{}Federated</span>', icon("lock"))
+    return filled('<td role="cell" class="p3 nw sec">{}</td>', shown)
 
 
 def _delete(who: Who, look: Look) -> SafeString | str:
-    return format_html('\n<a href="{}delete/">Delete…</a>', who.url) if look.may_delete else ""
+    return filled('\n<a href="{}delete/">Delete…</a>', who.url) if look.may_delete else ""
 
 
 # --- What a search found ------------------------------------------------------------------------------------
@@ -157,14 +156,14 @@ def _delete(who: Who, look: Look) -> SafeString | str:
 
 def _found_row(user: IndexedUser, who: Who, look: Look) -> SafeString:
     shown = person(user.display_name) or "No name"
-    return format_html(
+    return filled(
         '<tr role="row" id="row-{}">\n'
         '<th role="rowheader" scope="row">{}<span class="sub">{}</span></th>\n'
         '<td role="cell" class="any">{}</td>\n'
         '<td role="cell" class="p3 nw sec">{}</td>\n'
         '<td class="act" role="cell">{}</td>\n</tr>',
         who.id,
-        format_html("{} {}", shown, _deleted()) if user.deleted else format_html('<a href="{}">{}</a>', who.url, shown),
+        filled("{} {}", shown, _deleted()) if user.deleted else filled('<a href="{}">{}</a>', who.url, shown),
         person(user.user_principal_name),
         upn(user.user_principal_name),
         short_id(user.user_id, "object ID"),
@@ -174,11 +173,11 @@ def _found_row(user: IndexedUser, who: Who, look: Look) -> SafeString:
 
 @lru_cache(maxsize=1)
 def _deleted() -> SafeString:
-    return format_html(_DELETED, icon("x"), "")
+    return filled(_DELETED, icon("x"), "")
 
 
 def _reset(who: Who, look: Look) -> SafeString | str:
-    return format_html('\n<a href="{}password/">New password…</a>', who.url) if look.may_reset else ""
+    return filled('\n<a href="{}password/">New password…</a>', who.url) if look.may_reset else ""
 
 
 # --- What both have -----------------------------------------------------------------------------------------
@@ -186,7 +185,7 @@ def _reset(who: Who, look: Look) -> SafeString | str:
 
 def _menu(who: Who, look: Look, *, second: str = "", last: str = "") -> SafeString:
     """What can be done to somebody; `second` and `last` are actions of one of the two lists alone."""
-    return format_html(
+    return filled(
         '<details class="menu" id="row-{}-menu"><summary class="btn quiet sq sm" aria-label="Actions for {}">{}'
         "</summary><div>\n{}{}{}\n"
         '<button type="button" class="needs-js" data-copy="{}">Copy user name</button>\n'
@@ -194,7 +193,7 @@ def _menu(who: Who, look: Look, *, second: str = "", last: str = "") -> SafeStri
         who.id,
         who.name,
         icon("dots"),
-        format_html('<a href="{}edit/">Edit</a>', who.url) if look.may_change else _NO_EDIT,
+        filled('<a href="{}edit/">Edit</a>', who.url) if look.may_change else _NO_EDIT,
         second,
         _like(who, look),
         who.user_name,
@@ -209,10 +208,10 @@ _NO_EDIT = SafeString('<a role="link" tabindex="0" aria-disabled="true" aria-des
 def _like(who: Who, look: Look) -> SafeString | str:
     if not look.may_create:
         return ""
-    return format_html('\n<a href="{}new/?like={}">New user like this</a>', look.users_url, who.id)
+    return filled('\n<a href="{}new/?like={}">New user like this</a>', look.users_url, who.id)
 
 
 def _restore(who: Who, look: Look) -> SafeString | str:
     if not look.may_restore:
         return ""
-    return format_html('<a class="btn sm" href="{}restore/">Restore<span class="vh"> {}</span></a>', who.url, who.name)
+    return filled('<a class="btn sm" href="{}restore/">Restore<span class="vh"> {}</span></a>', who.url, who.name)
