@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import connection, transaction
 
+from partnerportal import by_hand
 from partnerportal.models import AuditEvent, AuditHead
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def append(event: AuditEvent) -> None:
     """Insert a row at the end of the chain, in the transaction that runs. To be the last of what it writes."""
     with transaction.atomic(savepoint=False):
         event.seq, event.previous, event.hash = _move_on(digest(event))
-        event.save(force_insert=True)
+        by_hand.insert(event)
         transaction.on_commit(partial(keep, Head(event.seq, event.hash), event.previous), robust=True)
 
 

@@ -9,11 +9,12 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
-from partnerportal import audit, chain, clock
+from partnerportal import audit, by_hand, chain, clock
 from partnerportal.chain import FIRST, Head
 from partnerportal.models import AuditEvent, AuditHead, Operator
 
@@ -112,14 +113,16 @@ def told_stopped() -> str:
 
 def accepted_since(moment: datetime | None) -> bool:
     """Whether a break was accepted after that: the database may be an older copy, and lack what was sent since."""
-    return moment is not None and AuditHead.objects.filter(accepted_at__gt=moment).exists()
+    heads = by_hand.read(AuditHead, {"pk": 1}) if moment else []
+    return any(moment and head.accepted_at and head.accepted_at > moment for head in heads)
 
 
 def _why_not() -> str:
-    kept, row = chain.kept(), AuditHead.objects.first()  # in this order: others go on writing
+    kept = chain.kept()  # before the head: others go on writing
+    row = next(iter(by_hand.read(AuditHead, {"pk": 1})), None)
     if row and row.broken:
         return row.broken
-    newest = list(AuditEvent.objects.order_by("-seq", "-id")[:NEWEST])[::-1]
+    newest = _newest()
     if row is None and newest:
         return "The head of the chain was taken out of the database."
     if newest:
@@ -133,6 +136,20 @@ def _why_not() -> str:
     if kept and known.get(kept.seq) != kept.hash and not chain.bears_out(kept):
         return chain.differs(kept)
     return ""
+
+
+def _newest() -> list[AuditEvent]:
+    """The newest rows, in their order; each carries the hash of what it says (`content`)."""
+    found = by_hand.fetch(AuditEvent, "ORDER BY seq DESC, id DESC LIMIT %s", [NEWEST])
+    return [_told(values) for values in reversed(found)]
+
+
+@lru_cache(maxsize=10 * NEWEST)
+def _told(values: tuple[Any, ...]) -> AuditEvent:
+    """A row from its values as the database gave them: where none of them has changed, it need not be hashed anew."""
+    (event,) = by_hand.built(AuditEvent, [values])
+    event.content = chain.digest(event)
+    return event
 
 
 def _head() -> Head | None:
@@ -162,7 +179,7 @@ class _Walk:
     def look_at(self, event: AuditEvent) -> None:
         """The next row."""
         self.entries += 1
-        row = _Suspect(event.seq, event.previous, chain.digest(event), event.hash)
+        row = _Suspect(event.seq, event.previous, event.content or chain.digest(event), event.hash)
         last, sound = self.last, chain.joined(row.previous, row.seq, row.content) == row.hash
         if row.seq <= last.seq:
             what = f"There are two entries at place {row.seq}: one was put in."

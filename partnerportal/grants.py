@@ -7,7 +7,9 @@ row; the client itself touches no database, so threads may share it.
 import json
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -84,13 +86,36 @@ def ask_who(grant: TokenCache) -> identity.Claims:
     return claims
 
 
+_open: ContextVar[dict[tuple[Any, ...], Any] | None] = ContextVar("open_grants", default=None)
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """Tokens that are opened inside stay open until its end, for seconds: rows of one run need the same ones.
+
+    They are found by what is sealed, so by the fence: tokens that were renewed or destroyed meanwhile are others.
+    """
+    token = _open.set({})
+    try:
+        yield
+    finally:
+        _open.reset(token)
+
+
 def _silent(grant: TokenCache, scopes: Sequence[str], *, force_refresh: bool = False) -> Secret:
+    opened = _open.get()
+    which = (grant.pk, grant.fence, bytes(grant.sealed), *scopes)
+    if opened is not None and which in opened and not force_refresh:
+        return opened[which]  # type: ignore[no-any-return]
     client = _tokens(grant)
     try:
-        return client.silent(scopes, force_refresh=force_refresh)
+        token = client.silent(scopes, force_refresh=force_refresh)
     finally:
         if client.changed:
             _keep(grant, client.state)
+    if opened is not None:
+        opened[which] = token
+    return token
 
 
 def _tokens(grant: TokenCache) -> tokens.TokenClient:

@@ -195,6 +195,8 @@ class AuditEvent(models.Model):
     correlation_id = models.CharField(max_length=64, blank=True)  # MS-CorrelationId
     milliseconds = models.PositiveIntegerField(null=True)
 
+    content = ""  # the hash of all this but the first three, once `chain_check` has made it
+
     objects = AppendOnly.as_manager()
 
     class Meta:

@@ -9,12 +9,13 @@ that differ make it slower, never faster.
 import logging
 import re
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Q
 
-from partnerportal import clock
+from partnerportal import by_hand, clock
 from partnerportal.models import Pace
 from partnerportal.upstream.errors import Throttled
 from partnerportal.upstream.http import LONGEST_RETRY_AFTER, Call
@@ -22,7 +23,7 @@ from partnerportal.upstream.http import LONGEST_RETRY_AFTER, Call
 logger = logging.getLogger(__name__)
 
 ALL = "all"  # the key of the pace of all customers together
-PATIENCE = timedelta(seconds=1)  # that a worker sits with a row in its hands before it has begun
+PATIENCE = timedelta(seconds=2)  # that a worker sits with a row in its hands before it has begun
 LONGEST = timedelta(seconds=5)  # and in the middle of one
 SLOW_FOR = timedelta(minutes=1)  # each 429 halves the pace for one minute more
 MOST_HALVINGS = 4
@@ -38,14 +39,15 @@ def turn(call: Call) -> None:
     if not call.url.startswith(settings.PARTNER_CENTER_URL):
         return
     key, now = _key_of(call), clock.now()
-    if (at := _soonest(key, now)) - now > LONGEST:
+    paces = _rows(key)
+    if (at := _soonest(paces, now)) - now > LONGEST:
         raise _not_now(call, at)
-    at = _take(ALL, now)
+    at = _take(ALL, now, paces[ALL])
     if key != ALL:
-        at = _take(key, now, earliest=at)
+        at = _take(key, now, paces[key], earliest=at)
     if at > now:
         time.sleep((at - now).total_seconds())
-        resumes_at = _ahead(_row(key).resumes_at, clock.now())
+        resumes_at = _ahead(_rows(key)[key].resumes_at, clock.now())
         if resumes_at > clock.now():  # another one was told so meanwhile
             raise _not_now(call, resumes_at)
 
@@ -53,14 +55,15 @@ def turn(call: Call) -> None:
 def full_until(tenant_id: str) -> datetime | None:
     """When a row of this customer is worth taking up; None: now."""
     now = clock.now()
-    at = _soonest(tenant_id.lower(), now)
+    at = _soonest(_rows(tenant_id.lower()), now)
     return at if at - now > PATIENCE else None
 
 
 def slow_down(call: Call, seconds: float | None) -> None:
     """After a 429: no turn before that time, and half the pace for a while. Of several at the same time one counts."""
     now = clock.now()
-    pace = _row(_key_of(call))
+    key = _key_of(call)
+    pace = _rows(key)[key]
     until = now + timedelta(seconds=max(UNTOLD if seconds is None else seconds, 1.0))
     told = Pace.objects.filter(pk=pace.pk, resumes_at=pace.resumes_at)
     if _ahead(pace.resumes_at, now) > now:
@@ -86,25 +89,28 @@ def _key_of(call: Call) -> str:
     return found[1].lower() if found else ALL
 
 
-def _row(key: str) -> Pace:
-    return Pace.objects.get_or_create(pk=key)[0]
+def _rows(key: str) -> dict[str, Pace]:
+    """This pace and that of all, by their keys."""
+    while len(found := {pace.key: pace for pace in by_hand.read(Pace, {"key": [key, ALL]})}) < len({key, ALL}):
+        Pace.objects.bulk_create([Pace(key=each) for each in {key, ALL} - found.keys()], ignore_conflicts=True)
+    return found
 
 
-def _soonest(key: str, now: datetime) -> datetime:
+def _soonest(paces: Mapping[str, Pace], now: datetime) -> datetime:
     """When a call could go that asks now, as far as it can be told without taking a turn."""
-    return max(_free(_row(each), now) for each in {key, ALL})
+    return max(_free(pace, now) for pace in paces.values())
 
 
-def _take(key: str, now: datetime, earliest: datetime | None = None) -> datetime:
-    """The next moment of this pace, which from now on nobody else gets."""
+def _take(key: str, now: datetime, pace: Pace, earliest: datetime | None = None) -> datetime:
+    """The next moment of this pace, which from now on nobody else gets. `pace`: as it was read a moment ago."""
     to_one, to_all = settings.PARTNER_CENTER_RATES
     while True:
-        pace = _row(key)
         at = max(_free(pace, now), earliest or now)
         rate = (to_all if key == ALL else to_one) / 2 ** _halvings(pace, at)
-        free = Pace.objects.filter(pk=key, next_at=pace.next_at)
-        if free.update(next_at=at + timedelta(seconds=1 / rate)):
+        taken = at + timedelta(seconds=1 / rate)
+        if by_hand.change(Pace, {"key": key, "next_at": pace.next_at}, {"next_at": taken}):
             return at
+        pace = _rows(key)[key]
 
 
 def _free(pace: Pace, now: datetime) -> datetime:

@@ -90,9 +90,9 @@ def create_user(
 
     `licences` (SKU id -> name) are stored with it and not sent: `first_licences.follow` does that.
 
-    The same `op_id` gives the same operation, however often it is sent. Raises `ActionDenied` before anything
-    leaves, `RoleMissing`, `StillOpen` while another create of this name is undecided, `WasDeleted` for the name of a
-    deleted user unless `despite_deleted`, and `StrangeOperation` for an `op_id` of somebody else.
+    The same `op_id` gives the same operation, however often it is sent; a run brings a new one. Raises `ActionDenied`
+    before anything leaves, `RoleMissing`, `StillOpen` while another create of this name is undecided, `WasDeleted` for
+    the name of a deleted user unless `despite_deleted`, and `StrangeOperation` for an `op_id` of somebody else.
     """
     create = Operation.Kind.CREATE
     name = fields["display_name"]
@@ -106,10 +106,11 @@ def create_user(
         return earlier
 
     with _refusals_noted(about, by):
-        if earlier := known():
+        if not in_run and (earlier := known()):
             return operations.wait_for(earlier)
         _must_be_allowed([Action.CREATE], customer, by=by, grant=grant, in_run=in_run)
-        _must_be_decided(customer, fields["user_principal_name"], but=op_id)
+        if not in_run:  # a run has looked, and the database lets no second one in
+            _must_be_decided(customer, fields["user_principal_name"], but=op_id)
         partner_center = grants.partner_center(grant)
         sight = _seen(partner_center, customer, fields["user_principal_name"], despite_deleted, in_run=in_run)
         try:
@@ -238,7 +239,7 @@ def carry_out(
     it is not allowed, and what `create_user` raises.
     """
     with _refusals_noted(plan.subject(customer), by):
-        if earlier := plan.started(op_id, customer, by):
+        if not in_run and (earlier := plan.started(op_id, customer, by)):
             return operations.wait_for(earlier)
         _must_be_allowed(_needs(plan.kind, plan.new_password), customer, by=by, grant=grant, in_run=in_run)
         partner_center = grants.partner_center(grant)

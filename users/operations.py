@@ -19,7 +19,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from customers.models import Customer
-from partnerportal import audit, chain_check, clock, vault
+from partnerportal import audit, by_hand, chain_check, clock, vault
 from partnerportal.models import AuditEvent, Operator, TokenCache
 from partnerportal.upstream.errors import Conflict, Forbidden, Throttled, UpstreamError
 from partnerportal.upstream.http import Secret
@@ -150,7 +150,7 @@ def begin(
     )
     with transaction.atomic():
         _must_be_ours()
-        operation.save(force_insert=True)
+        by_hand.insert(operation)
         queued.store(operation, licences or {})
         audit.intend(subject(operation), by=by, attempt=operation.attempt)
     return operation

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import F
 
-from partnerportal import clock
+from partnerportal import by_hand, clock
 
 from .models import Operation
 
@@ -68,10 +68,13 @@ def lead_on(create: Operation) -> None:
     """What waits for a create that is decided now knows whom it is for, or is not wanted. In the same transaction."""
     if create.kind != Operation.Kind.CREATE or create.undecided:
         return
+    waiting: dict[str, Any] = {"op_id": _op_id(create), "state": State.QUEUED}
+    if not by_hand.read(Operation, waiting):  # as a rule
+        return
     known: dict[str, Any] = {"target_id": create.target_id}
     if create.state != State.DONE:
         known = {"state": State.STOPPED, "decided_at": clock.now(), "detail": "The user was not created."}
-    Operation.objects.filter(op_id=_op_id(create), state=State.QUEUED).update(fence=F("fence") + 1, **known)
+    Operation.objects.filter(**waiting).update(fence=F("fence") + 1, **known)
 
 
 def _op_id(create: Operation, number: int = 1) -> uuid.UUID:

@@ -1,6 +1,7 @@
 """Background work on users: what was interrupted becomes unknown, no password outlives its time, and the index."""
 
 import logging
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from celery.signals import worker_ready
 from django.db import DatabaseError, transaction
 
 from customers.models import Customer
-from partnerportal import clock, grants
+from partnerportal import clock, grants, pace
 from partnerportal.models import Operator, TokenCache
 from partnerportal.upstream.errors import UpstreamError
 
@@ -130,17 +131,34 @@ def keep_checks() -> None:
             check_rows.delay(found.pk)
 
 
+SHIFT = 5.0  # seconds that a worker stays in a lane before other work may come in between
+
+
 @shared_task
 def carry_out_row(row_id: int) -> None:
-    """One attempt at one row of a run, then a knock for the next in its lane; the last one closes the run."""
+    """Attempts at the rows of a lane, one after the other; then a knock for the next. The last one closes the run."""
+    until = time.monotonic() + SHIFT
+    following: int | None = row_id
+    with grants.kept_open():
+        while following is not None:
+            following = _carry_out_one(following, until)
+            if following is not None and time.monotonic() >= until:
+                carry_out_row.delay(following)
+                return
+
+
+def _carry_out_one(row_id: int, until: float) -> int | None:
+    """One attempt at one row. Returns the next of its lane, marked as if a message for it were under way."""
     row = run.carry_out(row_id)
     if row is None:  # not now: whoever finds that it is due knocks again
         OnboardingRow.objects.filter(pk=row_id, held=False).update(nudged=False)
         _knock_later(pk=row_id)
-    elif (following := delivery.next_in_lane(row)) is not None:
-        carry_out_row.delay(following)
-    elif not _knock_later(run=row.run_id, customer=row.customer_id):
+        return None
+    waits = row.not_before is not None and pace.full_until(row.tenant_id)  # so would all others of this customer
+    following = None if waits else delivery.next_in_lane(row, ahead=time.monotonic() < until)
+    if following is None and not _knock_later(run=row.run_id, customer=row.customer_id):
         delivery.finish(row.run)
+    return following
 
 
 def deliver(started: OnboardingRun) -> None:

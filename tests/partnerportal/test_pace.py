@@ -72,7 +72,7 @@ def test_no_two_workers_take_the_same_moment(settings):
 
     def take(_):
         try:
-            return pace._take(CONTOSO, now)
+            return pace._take(CONTOSO, now, pace._rows(CONTOSO)[CONTOSO])
         finally:
             connections.close_all()
 

@@ -24,6 +24,7 @@ def worker(monkeypatch):
     found = Worker()
     monkeypatch.setattr("users.tasks.carry_out_row.delay", found.put)
     monkeypatch.setattr("users.tasks.carry_out_row.apply_async", found.put_by)
+    monkeypatch.setattr("users.tasks.SHIFT", 0)  # each message is one row
     return found
 
 

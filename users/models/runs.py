@@ -9,7 +9,7 @@ from django.db import models, transaction
 from django.db.models import Count, F, Q
 
 from customers.models import Customer
-from partnerportal import clock
+from partnerportal import by_hand, clock
 from partnerportal.models import Operator, TokenCache
 
 from .users import Operation, fitting
@@ -217,28 +217,40 @@ class OnboardingRow(models.Model):
         stopping = Q(run__state=OnboardingRun.State.STOPPING, state=cls.State.SENT)
         return cls.objects.filter(free, Q(not_before=None) | Q(not_before__lte=now) | ahead, running | stopping)
 
+    def is_due(self, now: datetime) -> bool:
+        """Whether `due` would find this row, as it was read."""
+        if self.held and self.silent < self.SILENT:
+            return False
+        if self.not_before and now < self.not_before <= now + 2 * self.LONGEST_WAIT:
+            return False
+        if self.run.state == OnboardingRun.State.STOPPING:
+            return self.state == self.State.SENT
+        return self.run.state == OnboardingRun.State.RUNNING and self.state in self.OPEN
+
     @classmethod
     def claim(cls, pk: int) -> Self | None:
         """Take a row that nobody is at. What is returned carries the fence that every later write repeats."""
-        found = cls.due(clock.now()).filter(pk=pk).first()
-        if found is None:
+        found = next(iter(by_hand.read(cls, {"pk": pk}, "run", "run__by", "run__grant", "customer")), None)
+        if found is None or not found.is_due(clock.now()):
             return None
-        free = cls.objects.filter(pk=pk, fence=found.fence, held=found.held, state=found.state)
-        if not free.update(fence=found.fence + 1, held=True, silent=0, nudged=False):
+        free = {"pk": pk, "fence": found.fence, "held": found.held, "state": found.state}
+        taken = {"fence": found.fence + 1, "held": True, "silent": 0, "nudged": False}
+        if not by_hand.change(cls, free, taken):
             return None
-        whole = cls.objects.select_related("run__by", "run__grant__operator", "customer", "operation")
-        return whole.filter(pk=pk, fence=found.fence + 1).first()
+        for name, value in taken.items():
+            setattr(found, name, value)
+        return found
 
-    def write(self, *, in_state: OnboardingRun.State | None = None, **values: Any) -> bool:
+    def write(self, *, to_go_on: bool = False, **values: Any) -> bool:
         """Change the row as long as we hold it, which is a sign of life too. False: another worker does.
 
-        `in_state`: only while the run is in this state.
+        `to_go_on`: only while the run is running, too, with the tokens that it had when the row was claimed: whoever
+        pauses it or signs out is heard.
         """
-        held = type(self).objects.filter(pk=self.pk, fence=self.fence, held=True)
-        if in_state:
-            held = held.filter(run__state=in_state)
         values = fitting(type(self), values)
-        won = bool(held.update(silent=0, **values))
+        of = {"run": {"state": OnboardingRun.State.RUNNING, "grant": self.run.grant_id}} if to_go_on else None
+        held = {"pk": self.pk, "fence": self.fence, "held": True}
+        won = bool(by_hand.change(type(self), held, {"silent": 0, **values}, of=of))
         if won:
             for name, value in values.items():
                 setattr(self, name, value)

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 
 from customers.models import Customer
-from partnerportal import clock
+from partnerportal import by_hand, clock
 from partnerportal.models import Operator, TokenCache
 
 
@@ -19,6 +19,21 @@ def fitting(model: type[models.Model], values: dict[str, Any]) -> dict[str, Any]
         name: value.replace("\x00", "")[: getattr(model, name).field.max_length] if isinstance(value, str) else value
         for name, value in values.items()
     }
+
+
+class UserNameIn(models.Func):
+    """The user name in a column of `fields` or `before`, in capitals; NULL where there is none."""
+
+    function = ""
+    output_field = models.TextField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "UPPER(JSON_EXTRACT(%(expressions)s, '$.user_principal_name'))"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "UPPER(%(expressions)s ->> 'user_principal_name')"
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
 class Operation(models.Model):
@@ -103,6 +118,8 @@ class Operation(models.Model):
             models.Index(fields=["tenant_id", "target_id"]),
             models.Index(fields=["customer", "sent_at"], name="operations_lately"),
             models.Index(fields=["by", "asked_at"], name="operations_asked_about"),
+            models.Index("customer", UserNameIn("fields"), name="operations_giving_a_name"),
+            models.Index("customer", UserNameIn("before"), name="operations_taking_a_name"),
         ]
         constraints = [
             # Of two that are under way nobody could tell which has made the user, so whose password it is.
@@ -195,11 +212,11 @@ class Operation(models.Model):
 
     def write(self, **values: Any) -> bool:
         """Change the row if nobody else has since we read it; the fence moves on. False: somebody has."""
-        held = type(self).objects.filter(pk=self.pk, fence=self.fence)
         if values.get("state", self.state) not in self.UNDECIDED:
             values["open_name"] = ""
         values = fitting(type(self), values)
-        won = bool(held.update(fence=self.fence + 1, **values))
+        held = {"pk": self.pk, "fence": self.fence}
+        won = bool(by_hand.change(type(self), held, {"fence": self.fence + 1, **values}))
         if won:
             self.fence += 1
             for name, value in values.items():

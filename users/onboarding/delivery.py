@@ -7,10 +7,10 @@ waits for another one's, and other work comes in between. Whoever is done with a
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
 
-from partnerportal import audit, clock
+from partnerportal import audit, by_hand, clock
 from partnerportal.models import AuditEvent, Operator, TokenCache
 
 from ..models import OnboardingRow, OnboardingRun, Operation
@@ -31,10 +31,35 @@ def due(run: OnboardingRun) -> list[int]:
     return found
 
 
-def next_in_lane(row: OnboardingRow) -> int | None:
-    """The id of one more row of the same customer, marked; None when none is due."""
+def next_in_lane(row: OnboardingRow, *, ahead: bool = False) -> int | None:
+    """The id of one more row of the same customer, marked; None when none is due.
+
+    The first that is due, or, where there is one, the first `ahead` of this row, which is found much faster.
+    """
+    if ahead and (found := _next_line(row)):
+        return found
     waiting = OnboardingRow.due(clock.now()).filter(run=row.run_id, customer=row.customer_id, nudged=False)
     return next((pk for pk in waiting.order_by("line").values_list("pk", flat=True)[:LANE] if _mark(pk)), None)
+
+
+# The index of the lines is walked from where the lane is, however long the run is: what is added to the other columns
+# keeps their indexes out of it. Whether the run goes on is for the claim to say.
+_NEXT_LINE = """
+UPDATE users_onboardingrow SET nudged = %s, silent = 0 WHERE nudged = %s AND held = %s AND id = (
+    SELECT id FROM users_onboardingrow
+    WHERE run_id = %s AND line > %s AND customer_id + 0 = %s AND state || '' = %s AND nudged = %s AND held = %s
+    AND (not_before IS NULL OR not_before <= %s) ORDER BY line LIMIT 1
+) RETURNING id
+"""
+
+
+def _next_line(row: OnboardingRow) -> int | None:
+    (now,) = by_hand.adapted(OnboardingRow, {"not_before": clock.now()})
+    here = [row.run_id, row.line, row.customer_id, OnboardingRow.State.QUEUED]
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT_LINE, [True, False, False, *here, False, False, now])
+        found = cursor.fetchall()  # all of it: SQLite has written when it has been read
+    return int(found[0][0]) if found else None
 
 
 def next_to_wait_for(**which: Any) -> tuple[int, float] | None:

@@ -1,5 +1,6 @@
 """What one row of a run asks for, as the write that a form would have made: the same checks, the same operation."""
 
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -18,12 +19,12 @@ How = dict[str, Any]
 """What all writes are told alike: in which customer, under which `op_id`, by whom and with whose tokens."""
 
 
-def send(row: OnboardingRow, grant: TokenCache) -> Operation | None:
-    """Send what the row asks for, once, under its `op_id`. None: it is so already, and nothing was sent.
+def send(row: OnboardingRow, grant: TokenCache, op_id: uuid.UUID) -> Operation | None:
+    """Send what the row asks for, once, under this new id. None: it is so already, and nothing was sent.
 
     Raises what the actions raise before anything is sent.
     """
-    how = {"customer": row.customer, "op_id": row.op_id, "by": row.run.by, "grant": grant, "in_run": True}
+    how = {"customer": row.customer, "op_id": op_id, "by": row.run.by, "grant": grant, "in_run": True}
     return SENDERS[Kind(row.run.kind)](row, how)
 
 

@@ -8,6 +8,7 @@ A row ends in a sure answer, or goes back with the time from which on somebody m
 import logging
 import uuid
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -77,7 +78,7 @@ def carry_out(row_id: int) -> OnboardingRow | None:
 
 
 def _attempt(row: OnboardingRow) -> None:
-    operation = Operation.objects.select_related("by", "customer").filter(op_id=row.op_id).first()
+    operation = None if row.state == State.QUEUED else _operation_of(row)
     if operation is None and row.run.state != OnboardingRun.State.RUNNING:
         if row.run.state in OnboardingRun.HALTED:  # since it was found to be due
             _back(row, None)
@@ -111,6 +112,11 @@ def _attempt(row: OnboardingRow) -> None:
         _back(row, operation, not_before=until, detail=f"We could not check your app role. {error}")
 
 
+def _operation_of(row: OnboardingRow) -> Operation | None:
+    """What was stored to be sent under the row's id. Of a queued row, nothing: the two change in one transaction."""
+    return Operation.objects.select_related("by", "customer").filter(op_id=row.op_id).first()
+
+
 def _grant_of(run: OnboardingRun) -> TokenCache:
     """The run's own tokens, which must be of whoever started it. Raises `Halt`, and what a look at Entra raises."""
     grant = run.grant
@@ -121,13 +127,13 @@ def _grant_of(run: OnboardingRun) -> TokenCache:
         raise Halt(OnboardingRun.State.WAITING, ENDED)
     if grant.ends_at is None or grant.ends_at <= clock.now():
         raise Halt(OnboardingRun.State.WAITING, ENDED)
-    if freshness.is_old(grant.operator):
+    grant.operator = run.by  # who was read with the run
+    if freshness.is_old(run.by):
         try:
             if not freshness.read_again(grant):
                 raise Unintelligible(source="Microsoft Entra")
         except freshness.NoRoleLeft:
             log.warning("run %s: its owner has no app role any more", run.pk)
-    run.by = grant.operator  # with the app roles that were just read
     return grant
 
 
@@ -137,18 +143,22 @@ def _grant_of(run: OnboardingRun) -> TokenCache:
 def _send(row: OnboardingRow, grant: TokenCache) -> None:
     """Send it for the first time. What is raised in here was raised before anything was sent.
 
-    Under an id that nobody has heard of: in a database that was put back, that of the row may have been used.
+    Under an id that nobody has heard of: in a database that was put back, that of the row may have been used. It is
+    written in the intent's transaction, and only while the run goes on with these tokens: until then the row is queued.
     """
     if row.customer is None or row.customer.tenant_id != row.tenant_id:
         _settle(row, State.CONFLICT, OTHER_TENANT)
         return
-    if not row.write(in_state=OnboardingRun.State.RUNNING, state=State.SENT, op_id=uuid.uuid4()):
-        _back(row, None)  # paused just now
-        return
+    op_id = uuid.uuid4()
+    still_ours = partial(row.write, to_go_on=True, state=State.SENT, op_id=op_id)
     try:
         if _was_sent_before(row, row.customer, grant):
             return
-        operation = rows.send(row, grant)
+        with operations.only_while(still_ours):
+            operation = rows.send(row, grant, op_id)
+    except operations.NotOurs:
+        _back(row, None)  # paused or signed out just now, or taken over
+        return
     except (SignInAgain, Throttled):
         raise
     except BEFORE_SENDING as error:
@@ -221,7 +231,7 @@ def _find_out(row: OnboardingRow, operation: Operation, grant: TokenCache) -> No
     try:
         actions.check_again(operation, by=row.run.by, grant=grant, in_run=True)
         is_late = abs(clock.now() - operation.created_at) > REPLICATION
-        if operation.may_go_again and is_late and row.write(in_state=OnboardingRun.State.RUNNING):
+        if operation.may_go_again and is_late and row.write(to_go_on=True):
             actions.send_again(operation, proved=False, by=row.run.by, grant=grant, in_run=True)
     except (SignInAgain, Throttled):
         raise
@@ -276,7 +286,10 @@ def _done(row: OnboardingRow, operation: Operation, grant: TokenCache, told: dic
     until = clock.now() + timedelta(seconds=PAUSES[min(row.tries, MOST_TRIES - 1)])
     try:
         is_stopped = row.run.state == OnboardingRun.State.STOPPING
-        after = first_licences.in_words(operation) if is_stopped else rows.afterwards(operation, row.run.by, grant)
+        if not row.licences:
+            after = ""  # nothing was stored to follow it
+        else:
+            after = first_licences.in_words(operation) if is_stopped else rows.afterwards(operation, row.run.by, grant)
     except SignInAgain:
         raise
     except (rows.NotYet, UpstreamError) as error:
