@@ -16,7 +16,7 @@ from tests.conftest import Cloud
 
 RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}  # all that a theme can change
-RUN = "([where, rules]) => axe.run(where, { runOnly: rules, resultTypes: ['violations'] })"
+RUN = "([where, rules]) => axe.run(where, { runOnly: rules, resultTypes: ['violations'], preload: false })"
 WHOLE = (
     *("customers", "customers, the awkward ones", "users", "users deleted", "audit trail"),
     *("the menu of a phone", "signed out", "sign in refused", "a source is down"),  # the frame is another one there
