@@ -262,7 +262,7 @@ class _Cells(_Reader):
     def opened(self, name: str, attributes: Attributes) -> None:
         match name:
             case "col" if _hides(attributes, "width"):
-                first, last = int(attributes["min"]), min(int(attributes["max"]), MOST_COLUMNS)
+                first, last = max(int(attributes["min"]), 1), min(int(attributes["max"]), MOST_COLUMNS)
                 self.hidden_columns |= set(range(first - 1, last))
             case "row":
                 number = int(attributes.get("r", self._line.number + 1))

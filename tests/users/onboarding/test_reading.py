@@ -318,3 +318,12 @@ def test_account_enabled_is_understood_by_itself_and_as_microsoft_means_it_in_it
         meanings("User name", "Block sign in (Yes/No) [accountEnabled]")["Block sign in (Yes/No) [accountEnabled]"]
         == "blocked"
     )
+
+
+def test_a_hidden_column_that_begins_far_before_the_first_costs_nothing():
+    parts = parts_of(HEADER, *STARTERS)
+    [sheet] = [name for name in parts if name.startswith("xl/worksheets/")]
+    columns = '<cols><col min="-999999999999" max="0" hidden="1"/></cols><sheetData>'
+    parts[sheet] = parts[sheet].replace("<sheetData>", columns)
+    plain = files.read(workbook(HEADER, *STARTERS), "starters.xlsx")
+    assert files.read(zipped(parts), "starters.xlsx").rows == plain.rows
