@@ -33,6 +33,7 @@ _PADDED = re.compile(r'(?:0|"[^"]*"|\\.|[-/+(): ])+')
 _SHOWN = re.compile(r'"([^"]*)"|\\(.)|(.)')
 _FILLER = re.compile(r"\[[^\]]*\]|_.|\*.")  # of a format: colours and languages, blanks of a width, what fills up
 _POSITIVE = re.compile(r'(?:"[^"]*"|\\.|[^;])*')  # numbers below zero have a section of their own
+_LONGEST = 255  # characters of a format, as spreadsheets have it: each cell may be as long
 _NAMED = 5  # hidden rows that a refusal names
 _BROKEN = "The workbook is damaged. Open it in Excel, save it again, or save it as CSV UTF-8."
 _FORMULA, _ERROR, _DATE = "a formula", "an error of the spreadsheet", "a date"
@@ -224,7 +225,7 @@ class _Styles(_Reader):
             positive = _POSITIVE.match(_FILLER.sub("", attributes.get("formatCode", "")))
             if set(shape) & set("ymdhs") and "general" not in shape:
                 self._formats.add(int(attributes["numFmtId"]))
-            elif positive and _PADDED.fullmatch(positive[0]) and _zeros(positive[0]) > 1:
+            elif positive and _is_padded(positive[0]):
                 self._padded[int(attributes["numFmtId"])] = positive[0]
         elif name == "xf" and self.path[-2:-1] == ["cellXfs"]:
             number = int(attributes.get("numFmtId", 0))
@@ -379,6 +380,10 @@ def _number(value: str, padded: str = "") -> str:
     if not number.is_integer() or abs(number) >= 1e15:
         return value
     return _shown(int(number), padded) if padded and number >= 0 else str(int(number))
+
+
+def _is_padded(form: str) -> bool:
+    return len(form) <= _LONGEST and bool(_PADDED.fullmatch(form)) and _zeros(form) > 1
 
 
 def _zeros(padded: str) -> int:

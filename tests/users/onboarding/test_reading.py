@@ -327,3 +327,8 @@ def test_a_hidden_column_that_begins_far_before_the_first_costs_nothing():
     parts[sheet] = parts[sheet].replace("<sheetData>", columns)
     plain = files.read(workbook(HEADER, *STARTERS), "starters.xlsx")
     assert files.read(zipped(parts), "starters.xlsx").rows == plain.rows
+
+
+def test_a_format_longer_than_a_spreadsheet_has_them_makes_no_cell_as_long():
+    assert taken(formatted("0" * 300, 7), "a.xlsx")[0]["user_name"] == "7"
+    assert taken(formatted("0" * 8, 7), "a.xlsx")[0]["user_name"] == "00000007"
