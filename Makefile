@@ -5,7 +5,8 @@ SANDBOX_PORT ?= 8001
 PROFILE ?= demo
 export PORT SANDBOX_PORT PROFILE
 
-PYTHON ?= python3
+# Debian's and Ubuntu's own Python is built with optimisations that a plain build leaves out: an eighth less time.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3.1[1-9]) python3)
 PY := .venv/bin/python
 UV := .tools/bin/uv
 # pip trusts this machine's certificates; uv trusts its own, unless told. Behind a company's proxy that matters.
@@ -31,8 +32,10 @@ $(STAMP): requirements-dev.lock | $(UV)
 
 $(UV): requirements-tools.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make setup PYTHON=python3.12")'
-	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo 'pip is missing. Install it first: apt-get install python3-pip (and python3-venv)'; exit 1; }
-	@$(PYTHON) -m pip install -qq --disable-pip-version-check --root-user-action ignore --no-deps --upgrade --require-hashes --target .tools -r requirements-tools.lock
+	@for python in $(PYTHON) python3; do if $$python -m pip --version >/dev/null 2>&1; then exec $$python -m pip install -qq \
+		--disable-pip-version-check --root-user-action ignore --no-deps --upgrade --require-hashes --target .tools \
+		-r requirements-tools.lock; fi; done; \
+		echo 'pip is missing. Install it first: apt-get install python3-pip (and python3-venv)'; exit 1
 	@touch $@
 
 demo: setup  ## the portal and its pretend cloud on this machine (PORT, SANDBOX_PORT, PROFILE=demo|large|empty)

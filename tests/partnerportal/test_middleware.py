@@ -258,7 +258,7 @@ def test_the_page_behind_is_ours_or_none(visitor, page):
 def fails(signed_in, settings, move_clock):
     """`fails(error)`: the answer when a page lets this error through, a minute after sign-in."""
     settings.ROOT_URLCONF = "tests.partnerportal.urls_that_fail"
-    browser = signed_in("writer")
+    browser = signed_in("writer", anew=True)
     move_clock(61)
 
     def ask(error, method="get", **headers):

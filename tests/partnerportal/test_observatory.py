@@ -36,7 +36,7 @@ def cookies_as_in_production(settings):
 
 @pytest.mark.parametrize("path", ["/customers/", "/audit/", "/nowhere/"])
 def test_whole_pages_get_160(signed_in, path):
-    browser = signed_in("reader")
+    browser = signed_in("reader", anew=True)
     assert browser.cookies["pd_session"]["httponly"]
     assert score(browser.get(path)) == 160
 
