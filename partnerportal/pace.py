@@ -25,8 +25,10 @@ logger = logging.getLogger(__name__)
 ALL = "all"  # the key of the pace of all customers together
 PATIENCE = timedelta(seconds=2)  # that a worker sits with a row in its hands before it has begun
 LONGEST = timedelta(seconds=5)  # and in the middle of one
-SLOW_FOR = timedelta(minutes=1)  # each 429 halves the pace for one minute more
-MOST_HALVINGS = 4
+LATE = timedelta(milliseconds=20)  # after its moment: two calls so close together may break a limit
+SLOW_FOR = timedelta(minutes=1)  # each 429 makes the pace a step slower, for one minute more
+# A single one may be a call that came early by a hair. When another follows within its minute, the limit is a lower one.
+STEPS = (1.0, 0.95, 0.5, 0.25, 0.125)
 UNTOLD = 5.0  # seconds, when a 429 does not say how long
 KEPT = timedelta(days=1)  # after its last use
 AHEAD = timedelta(seconds=2 * LONGEST_RETRY_AFTER)  # further away: by a clock that was put right since
@@ -38,18 +40,29 @@ def turn(call: Call) -> None:
     """Return when a call to Partner Center may go; others may go at once. Raises `Throttled`, and nothing was sent."""
     if not call.url.startswith(settings.PARTNER_CENTER_URL):
         return
+    if _came_late(call, _moment(call)):  # once: on a busy machine all come late
+        _came_late(call, _moment(call))
+
+
+def _moment(call: Call) -> datetime:
+    """When this call may go; the moment is its own from now on. Raises `Throttled` when that is not soon."""
     key, now = _key_of(call), clock.now()
     paces = _rows(key)
     if (at := _soonest(paces, now)) - now > LONGEST:
         raise _not_now(call, at)
     at = _take(ALL, now, paces[ALL])
-    if key != ALL:
-        at = _take(key, now, paces[key], earliest=at)
-    if at > now:
-        time.sleep((at - now).total_seconds())
+    return at if key == ALL else _take(key, now, paces[key], earliest=at)
+
+
+def _came_late(call: Call, at: datetime) -> bool:
+    """Wait for the moment; whether it was over when we woke up, and is better left unused."""
+    if (wait := at - clock.now()) > timedelta(0):
+        time.sleep(wait.total_seconds())
+        key = _key_of(call)
         resumes_at = _ahead(_rows(key)[key].resumes_at, clock.now())
         if resumes_at > clock.now():  # another one was told so meanwhile
             raise _not_now(call, resumes_at)
+    return clock.now() - at > LATE
 
 
 def full_until(tenant_id: str) -> datetime | None:
@@ -60,7 +73,7 @@ def full_until(tenant_id: str) -> datetime | None:
 
 
 def slow_down(call: Call, seconds: float | None) -> None:
-    """After a 429: no turn before that time, and half the pace for a while. Of several at the same time one counts."""
+    """After a 429: no turn before that time, and a slower pace for a while. Of several at the same time one counts."""
     now = clock.now()
     key = _key_of(call)
     pace = _rows(key)[key]
@@ -69,7 +82,7 @@ def slow_down(call: Call, seconds: float | None) -> None:
     if _ahead(pace.resumes_at, now) > now:
         told.filter(resumes_at__lt=until).update(resumes_at=until)
         return
-    slow_until = until + SLOW_FOR * min(_halvings(pace, now) + 1, MOST_HALVINGS)
+    slow_until = until + SLOW_FOR * min(_step(pace, now) + 1, len(STEPS) - 1)
     if told.update(resumes_at=until, slow_until=slow_until):
         logger.warning("Partner Center asked to slow down for %s", pace.pk)
 
@@ -106,7 +119,7 @@ def _take(key: str, now: datetime, pace: Pace, earliest: datetime | None = None)
     to_one, to_all = settings.PARTNER_CENTER_RATES
     while True:
         at = max(_free(pace, now), earliest or now)
-        rate = (to_all if key == ALL else to_one) / 2 ** _halvings(pace, at)
+        rate = (to_all if key == ALL else to_one) * STEPS[_step(pace, at)]
         taken = at + timedelta(seconds=1 / rate)
         if by_hand.change(Pace, {"key": key, "next_at": pace.next_at}, {"next_at": taken}):
             return at
@@ -117,10 +130,10 @@ def _free(pace: Pace, now: datetime) -> datetime:
     return max(_ahead(pace.next_at, now), _ahead(pace.resumes_at, now))
 
 
-def _halvings(pace: Pace, now: datetime) -> int:
-    """How often the pace is halved: once for each minute that is left, begun or whole."""
+def _step(pace: Pace, now: datetime) -> int:
+    """Which of `STEPS` it is at: one for each minute that is left, begun or whole."""
     left = _ahead(pace.slow_until, now) - max(now, _ahead(pace.resumes_at, now))
-    return min(max(-(-left // SLOW_FOR), 0), MOST_HALVINGS)
+    return min(max(-(-left // SLOW_FOR), 0), len(STEPS) - 1)
 
 
 def _ahead(at: datetime, now: datetime) -> datetime:

@@ -131,13 +131,13 @@ def keep_checks() -> None:
             check_rows.delay(found.pk)
 
 
-SHIFT = 5.0  # seconds that a worker stays in a lane before other work may come in between
+SHIFT = 5.0  # seconds at most that a worker stays in a lane before other work may come in between
 
 
 @shared_task
 def carry_out_row(row_id: int) -> None:
     """Attempts at the rows of a lane, one after the other; then a knock for the next. The last one closes the run."""
-    until = time.monotonic() + SHIFT
+    until = time.monotonic() + SHIFT * (1 - row_id % 7 / 14)  # lanes that began together do not all end together
     following: int | None = row_id
     with grants.kept_open():
         while following is not None:
