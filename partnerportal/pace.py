@@ -41,16 +41,19 @@ def turn(call: Call) -> None:
     if not call.url.startswith(settings.PARTNER_CENTER_URL):
         return
     if _came_late(call, _moment(call)):  # once: on a busy machine all come late
-        _came_late(call, _moment(call))
+        _came_late(call, _moment(call, of_all=False))
 
 
-def _moment(call: Call) -> datetime:
-    """When this call may go; the moment is its own from now on. Raises `Throttled` when that is not soon."""
+def _moment(call: Call, *, of_all: bool = True) -> datetime:
+    """When this call may go; the moment is its own from now on. Raises `Throttled` when that is not soon.
+
+    `of_all`: in the pace of all customers as well.
+    """
     key, now = _key_of(call), clock.now()
     paces = _rows(key)
     if (at := _soonest(paces, now)) - now > LONGEST:
         raise _not_now(call, at)
-    at = _take(ALL, now, paces[ALL])
+    at = _take(ALL, now, paces[ALL]) if of_all or key == ALL else now
     return at if key == ALL else _take(key, now, paces[key], earliest=at)
 
 

@@ -143,6 +143,7 @@ def test_whoever_wakes_up_late_leaves_the_moment_unused_and_takes_another_one_on
     assert slept == near([0.1, 0.2 - 0.121])
     taken = Pace.objects.get(key=CONTOSO).next_at - begun
     assert taken.total_seconds() == near(0.3)  # of three moments, the last is used however late it is
+    assert (Pace.objects.get(key=pace.ALL).next_at - begun).total_seconds() == near(0.05)  # nobody else has lost one
 
 
 @pytest.mark.django_db
