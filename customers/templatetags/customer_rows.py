@@ -10,12 +10,22 @@ from datetime import datetime
 from functools import lru_cache
 
 from django import template
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from customers import standing
 from customers.models import Customer
-from partnerportal.templatetags.portal import day, icon, icon_href, in_days, person, plain, short_id, visible, when
+from partnerportal.templatetags.portal import (
+    day,
+    filled,
+    icon,
+    icon_href,
+    in_days,
+    person,
+    plain,
+    short_id,
+    visible,
+    when,
+)
 
 register = template.Library()
 
@@ -48,8 +58,8 @@ def _joined(parts: Iterable[str]) -> SafeString:
 
 
 def _name(row: Customer, _look: Look) -> str:
-    domain = format_html('<span class="sub">{}</span>', row.domain) if row.domain else ""
-    return format_html(
+    domain = filled('<span class="sub">{}</span>', row.domain) if row.domain else ""
+    return filled(
         '<th role="rowheader" scope="row"><a href="{}users/">{}</a>{}</th>',
         row.url,  # type: ignore[attr-defined]
         person(row.name),
@@ -58,14 +68,14 @@ def _name(row: Customer, _look: Look) -> str:
 
 
 def _domain(row: Customer, _look: Look) -> str:
-    return format_html('<td role="cell" class="sec any">{}</td>', row.domain)
+    return filled('<td role="cell" class="sec any">{}</td>', row.domain)
 
 
 def _source(row: Customer, look: Look) -> str:
     to_check = bool(row.to_check)  # type: ignore[attr-defined]
     if row.missing_since:
-        words = format_html("{}{} {}", icon("alert"), row.missing_words, day(row.missing_since))
-        return format_html(_SOURCE, "m ", format_html('<span class="tag warn">{}</span>', words))
+        words = filled("{}{} {}", icon("alert"), row.missing_words, day(row.missing_since))
+        return filled(_SOURCE, "m ", filled('<span class="tag warn">{}</span>', words))
     return _plain_source(row.in_partner_center, row.in_avepoint, to_check, row.source_words, look.not_loaded)
 
 
@@ -78,13 +88,13 @@ def _plain_source(
 ) -> str:
     both = in_partner_center and in_avepoint
     if to_check:
-        shown = format_html('<span class="tag warn" title="{}">{}Check match</span>', words, icon("alert"))
+        shown = filled('<span class="tag warn" title="{}">{}Check match</span>', words, icon("alert"))
     elif both:
         shown = SafeString("Both")
     else:
         missing = "".join(f", {name} not loaded yet" for name in not_loaded)
-        shown = format_html('<span class="tag">{}{}</span>', words, missing)
-    return format_html(_SOURCE, "m " if to_check or not both else "", shown)
+        shown = filled('<span class="tag">{}{}</span>', words, missing)
+    return filled(_SOURCE, "m " if to_check or not both else "", shown)
 
 
 def _country(row: Customer, _look: Look) -> str:
@@ -93,7 +103,7 @@ def _country(row: Customer, _look: Look) -> str:
 
 @lru_cache(maxsize=512)
 def _plain_country(name: str) -> str:
-    return format_html('<td role="cell" class="p4 sec nw">{}</td>', name)
+    return filled('<td role="cell" class="p4 sec nw">{}</td>', name)
 
 
 def _access(row: Customer, _look: Look) -> str:
@@ -104,15 +114,15 @@ def _access(row: Customer, _look: Look) -> str:
 def _plain_access(level: int | None) -> str:
     shown = {
         2: SafeString("Edit users"),
-        1: format_html('<span class="tag">{}View only</span>', icon("eye")),
-        0: format_html('<span class="tag">{}None</span>', icon("lock")),
+        1: filled('<span class="tag">{}View only</span>', icon("eye")),
+        0: filled('<span class="tag">{}None</span>', icon("lock")),
     }
     words = "" if level is None else shown.get(level, "")
-    return format_html('<td role="cell" class="m nw" data-label="Access">{}</td>', words)
+    return filled('<td role="cell" class="m nw" data-label="Access">{}</td>', words)
 
 
 def _gdap(row: Customer, look: Look) -> str:
-    return format_html('<td role="cell" class="m nw num" data-label="GDAP ends">{}</td>', _gdap_words(row, look))
+    return filled('<td role="cell" class="m nw num" data-label="GDAP ends">{}</td>', _gdap_words(row, look))
 
 
 def _gdap_words(row: Customer, look: Look) -> str:
@@ -124,22 +134,22 @@ def _gdap_words(row: Customer, look: Look) -> str:
             return _gdap_end(row, ends_at, look)
     if state in ("live", "ended"):
         when = f" {in_days(ends_at)}" if ends_at else ""
-        return format_html('<span class="tag bad">{}Ended{}</span>', icon("stop"), when)
+        return filled('<span class="tag bad">{}Ended{}</span>', icon("stop"), when)
     return _GDAP_WORDS.get(state, _nothing)()
 
 
 def _gdap_end(row: Customer, ends_at: datetime, look: Look) -> str:
     if row.gdap_extends:
-        return format_html("{}{}", day(ends_at), _extends())
+        return filled("{}{}", day(ends_at), _extends())
     if ends_at < look.soon:
         on = template.defaultfilters.date(ends_at, "j M Y")
-        return format_html('<span class="tag warn" title="{}">{}{}</span>', on, icon("clock"), in_days(ends_at))
+        return filled('<span class="tag warn" title="{}">{}{}</span>', on, icon("clock"), in_days(ends_at))
     return day(ends_at)
 
 
 @lru_cache(maxsize=1)
 def _extends() -> SafeString:
-    return format_html(
+    return filled(
         '<svg class="icon inl" role="img" aria-label="extends by itself for six months"><use href="{}"/></svg>',
         icon_href("refresh"),
     )
@@ -147,9 +157,7 @@ def _extends() -> SafeString:
 
 @lru_cache(maxsize=1)
 def _not_approved() -> SafeString:
-    return format_html(
-        '<span class="tag" title="Waiting for the customer’s approval">{}Not approved</span>', icon("clock")
-    )
+    return filled('<span class="tag" title="Waiting for the customer’s approval">{}Not approved</span>', icon("clock"))
 
 
 def _no_relationship() -> SafeString:
@@ -171,54 +179,54 @@ def _avepoint(row: Customer, look: Look) -> str:
 def _plain_avepoint(in_avepoint: bool, status: str, loaded: bool) -> str:
     shown: str = ""
     if in_avepoint and status == "Failed":
-        shown = format_html('<span class="tag bad">{}Failed</span>', icon("stop"))
+        shown = filled('<span class="tag bad">{}Failed</span>', icon("stop"))
     elif in_avepoint and status == "Working":
         shown = status
     elif in_avepoint and status:
-        shown = format_html('<span class="tag">{}</span>', person(status))
+        shown = filled('<span class="tag">{}</span>', person(status))
     elif loaded and not in_avepoint:
         shown = SafeString('<span class="sec">Not in AvePoint</span>')
     css = "m " if in_avepoint and status != "Working" else ""
-    return format_html('<td role="cell" class="p3 {}nw" data-label="AvePoint">{}</td>', css, shown)
+    return filled('<td role="cell" class="p3 {}nw" data-label="AvePoint">{}</td>', css, shown)
 
 
 def _tenant(row: Customer, _look: Look) -> str:
-    return format_html('<td role="cell" class="p3 nw">{}</td>', short_id(row.tenant_id, "tenant ID"))
+    return filled('<td role="cell" class="p3 nw">{}</td>', short_id(row.tenant_id, "tenant ID"))
 
 
 def _owner(row: Customer, _look: Look) -> str:
-    return format_html('<td role="cell" class="p3 sec any">{}</td>', row.owner_email)
+    return filled('<td role="cell" class="p3 sec any">{}</td>', row.owner_email)
 
 
 def _codes(row: Customer, _look: Look) -> str:
-    return format_html('<td role="cell" class="p3 any">{}</td>', row.codes)  # type: ignore[attr-defined]
+    return filled('<td role="cell" class="p3 any">{}</td>', row.codes)  # type: ignore[attr-defined]
 
 
 def _tags(row: Customer, _look: Look) -> str:
-    return format_html('<td role="cell" class="p3 any">{}</td>', row.tags)  # type: ignore[attr-defined]
+    return filled('<td role="cell" class="p3 any">{}</td>', row.tags)  # type: ignore[attr-defined]
 
 
 def _relationship(row: Customer, _look: Look) -> str:
-    return format_html('<td role="cell" class="p3 any">{}</td>', visible(row.relationship_name or ""))  # type: ignore[attr-defined]
+    return filled('<td role="cell" class="p3 any">{}</td>', visible(row.relationship_name or ""))  # type: ignore[attr-defined]
 
 
 def _roles(row: Customer, _look: Look) -> str:
     names = standing.role_names(row)
     more = len(names) - MOST_ROLES
     words = f"{', '.join(names[:MOST_ROLES])} and {more} more" if more > 0 else ", ".join(names)
-    return format_html('<td role="cell" class="p3 sec any" title="{}">{}</td>', ", ".join(names), words)
+    return filled('<td role="cell" class="p3 sec any" title="{}">{}</td>', ", ".join(names), words)
 
 
 def _users(row: Customer, _look: Look) -> str:
     if not standing.shows_users(row):
         return SafeString('<td role="cell" class="p3 nw num"></td>')
     number = f"{row.users_seen:,}{'' if row.users_seen_all else ' or more'}"
-    seen = format_html('<span class="sec">{}</span>', when(row.users_seen_at))
-    return format_html('<td role="cell" class="p3 nw num">{}, {}</td>', number, seen)
+    seen = filled('<span class="sec">{}</span>', when(row.users_seen_at))
+    return filled('<td role="cell" class="p3 nw num">{}, {}</td>', number, seen)
 
 
 def _synced(row: Customer, look: Look) -> str:
-    return format_html('<td role="cell" class="p3 sec nw">{}</td>', when(row.synced(look.read_at)))
+    return filled('<td role="cell" class="p3 sec nw">{}</td>', when(row.synced(look.read_at)))
 
 
 CELLS: dict[str, Callable[[Customer, Look], str]] = {
@@ -244,7 +252,7 @@ CELLS: dict[str, Callable[[Customer, Look], str]] = {
 def _actions(row: Customer) -> str:
     """The menu, which fetches what is in it when it is opened."""
     menu = f"{row.url}menu/"  # type: ignore[attr-defined]
-    return format_html(
+    return filled(
         '<td role="cell" class="act"><details class="menu"><summary class="btn quiet sq sm"'
         ' aria-label="Actions for {}">{}</summary><div hx-get="{}" hx-trigger="toggle from:closest details once">'
         '<a href="{}">Show the actions</a></div></details></td>',

@@ -118,7 +118,7 @@ def _full(moment: datetime) -> str:
 
 
 def _time_element(moment: datetime, words: str) -> SafeString:
-    return format_html(
+    return filled(
         '<time datetime="{}" title="{}">{}</time>', moment.isoformat(timespec="seconds"), _full(moment), words
     )
 
@@ -168,7 +168,7 @@ def day(value: date | datetime | None) -> SafeString | str:
     if isinstance(value, datetime):
         moment = _local(value)
         return _time_element(moment, _date_words(moment))
-    return format_html('<time datetime="{}">{}</time>', value.isoformat(), _date_words(value))
+    return filled('<time datetime="{}">{}</time>', value.isoformat(), _date_words(value))
 
 
 @register.filter
