@@ -18,7 +18,7 @@ from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 
 from customers.models import Customer
-from partnerportal import clock, vault
+from partnerportal import by_hand, clock, vault
 from partnerportal.models import Operator, TokenCache
 from partnerportal.upstream.http import Secret
 from partnerportal.upstream.partner_center import CustomerUser, UserPage
@@ -112,7 +112,7 @@ def remember(
             if not _go_on(here, page.next):
                 return Place(place.page)
             if asked_at:
-                _keep(here, page, asked_at)
+                _keep(here, page, asked_at, is_first=place.walk is None)
     except IntegrityError:  # signed out in another tab meanwhile: there is nobody left to walk on
         return Place(place.page)
     return here
@@ -132,7 +132,7 @@ def _go_on(place: Place, next_token: Secret | None) -> bool:
         return True
     walk.used_at = now
     if walk._state.adding:  # noqa: SLF001 -- Django's documented place for it
-        walk.save(force_insert=True)
+        by_hand.insert(walk)  # for every first page: decision 30
         return True
     rows = UserWalk.objects.filter(pk=walk.pk)
     return bool(rows.update(sealed_tokens=walk.sealed_tokens, used_at=walk.used_at))
@@ -170,10 +170,13 @@ def keep(place: Place, page: UserPage, asked_at: datetime) -> None:
         _keep(place, page, asked_at)
 
 
-def _keep(place: Place, page: UserPage, asked_at: datetime) -> None:
+def _keep(place: Place, page: UserPage, asked_at: datetime, *, is_first: bool = False) -> None:
     what = [msgspec.to_builtins(page.users), page.next.reveal() if page.next else None]
     sealed = vault.seal("page", _name(place), json.dumps(what))
     row = KeptPage(walk=place.walk, page=place.page, asked_at=asked_at, sealed=sealed)
+    if is_first:  # of its walk, so that none is in its place
+        by_hand.insert(row)
+        return
     KeptPage.objects.bulk_create(
         [row], update_conflicts=True, unique_fields=["walk", "page"], update_fields=["asked_at", "sealed"]
     )
