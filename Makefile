@@ -5,7 +5,7 @@ SANDBOX_PORT ?= 8001
 PROFILE ?= demo
 export PORT SANDBOX_PORT PROFILE
 
-# Debian's and Ubuntu's own Python is built with optimisations that a plain build leaves out: an eighth less time.
+# Debian's and Ubuntu's own Python is built with optimisations that a plain build leaves out.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.1[1-9]) python3)
 PY := .venv/bin/python
 UV := .tools/bin/uv

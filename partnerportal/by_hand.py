@@ -1,8 +1,8 @@
-"""The few statements that every row of a run needs, without the ORM's part of the work (decision 30).
+"""The few statements that every row of a run or every request needs, without the ORM's part of the work (decision 30).
 
 Django writes the SQL of a query anew each time, which takes longer than to carry it out. Here it is written once. What
 goes in and what comes out is as with a QuerySet: fields adapt and convert values, and rows are model instances. It is
-for what thousands of rows do; everywhere else a QuerySet says it better.
+for what thousands of rows or all pages do; everywhere else a QuerySet says it better.
 """
 # ruff: noqa: SLF001 (Django's own description of a model, which is documented)
 

@@ -310,8 +310,8 @@ def enter_first(persona: str, cloud: Cloud) -> Browser:
 def signed_in(sandbox: Cloud, db: None) -> Callable[..., Browser]:
     """`signed_in("admin")`: a browser of that persona, signed in through the real flow.
 
-    The first of a test gets what the same sign-in has left in another test a moment ago, if there was one: a fifth of
-    the time of most tests. `anew`: not so here. tests/partnerportal/test_signin.py goes through the door itself.
+    The first of a test gets what the same sign-in has left in another test a moment ago, if there was one: a
+    seventh of the time of most tests. `anew`: not so here. The sign-in's own tests go through the door.
     """
 
     def enter(persona: str, *, anew: bool = False, **how: Any) -> Browser:

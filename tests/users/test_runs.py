@@ -113,6 +113,23 @@ def test_one_bad_row_does_not_stop_the_others(admin, directory, worker):
     assert again(found).state == State.DONE
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_names_that_are_taken_are_found_all_at_once_as_a_run_starts(
+    elsewhere, admin, directory, worker, django_assert_max_num_queries
+):
+    """Row by row, a run of thousands would keep whoever presses Start waiting."""
+    names = [f"n{number}" for number in range(30)]
+    if elsewhere:
+        creating("n7")
+    found = checked()
+    newcomers(found, *names, *([] if elsewhere else ["n7"]))
+    with django_assert_max_num_queries(30):
+        start(found)
+    taken = found.rows.filter(state=RowState.CONFLICT).values_list("line", "detail")
+    assert list(taken) == [(8 if elsewhere else 31, steering.TAKEN)]
+    assert found.rows.filter(state=RowState.QUEUED).count() == (29 if elsewhere else 30)
+
+
 def test_a_name_that_is_taken_says_whether_the_user_who_has_it_is_the_same(admin, directory, worker):
     """Who is there is compared and never written to (DESIGN 5.7)."""
     same, other = directory.special("plain"), directory.special("no_location")
