@@ -73,9 +73,11 @@ def _first_entry() -> dict[str, Any]:
 
 def _customer(name: str = "contoso") -> dict[str, Any]:
     """One of the cloud's special customers, as a sync would have brought it."""
-    seen = merge.Seen(seed.SPECIAL[name], seed.SPECIAL[name], seed.SPECIAL_NAMES[name], f"{name}.example")
-    merge.swap({SourceName.PARTNER_CENTER: [seen]}, clock.now())
-    return {"key": seed.SPECIAL[name]}
+    key = seed.SPECIAL[name]
+    if not Customer.objects.filter(key=key).exists():
+        seen = merge.Seen(key, key, seed.SPECIAL_NAMES[name], f"{name}.example")
+        merge.swap({SourceName.PARTNER_CENTER: [seen]}, clock.now())
+    return {"key": key}
 
 
 def _pair() -> dict[str, Any]:

@@ -1,10 +1,18 @@
 """Reads an answer as somebody in front of it would: its words, its links, and its forms as a browser sends them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from typing import Any
 
+from lxml.etree import HTMLParser
+
+BLOCKS = {"p", "li", "td", "th", "h1", "h2", "dd", "dt", "div", "tr", "option", "br", "label"}
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+
+
+def as_read(text: str) -> str:
+    """What a browser makes of a text in a page: it knows one kind of line break, and no NUL."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
 
 
 @dataclass
@@ -24,11 +32,10 @@ class Link:
     words: str = ""
 
 
-class Page(HTMLParser):
-    """An answer, taken apart."""
+class Page:
+    """An answer, taken apart: libxml2 reads it, and tells `start`, `data` and `end`."""
 
     def __init__(self, answer: Any) -> None:
-        super().__init__(convert_charrefs=True)
         self.html = answer if isinstance(answer, str) else answer.content.decode()
         self.pieces: list[str] = []
         self.links: list[Link] = []
@@ -42,18 +49,20 @@ class Page(HTMLParser):
         self._button: tuple[str, str] | None = None
         self._button_words = ""
         self._link: Link | None = None
-        self.feed(self.html)
+        if self.html.strip():
+            parser = HTMLParser(target=self, encoding="utf-8", remove_comments=True, remove_pis=True)
+            parser.feed(self.html.encode())
+            parser.close()
         self.words = " ".join("".join(self.pieces).split())
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = {name: value or "" for name, value in attrs}
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        told = dict(attributes)
         self.tags.append((tag, told))
         if tag not in VOID:
             self._open.append(tag)
         if "id" in told:
             self.ids.add(told["id"])
-        if tag in ("p", "li", "td", "th", "h1", "h2", "dd", "dt", "div", "tr", "option", "br", "label"):
-            self.pieces.append(" ")
+        self._space(tag)
         match tag:
             case "form":
                 self._form = Form(told.get("action", ""))
@@ -73,12 +82,21 @@ class Page(HTMLParser):
             case "script" | "style" | "template":
                 self._silent = True
 
+    def _space(self, tag: str) -> None:
+        """What stands apart on the screen stands apart in the words."""
+        if tag in BLOCKS:
+            self.pieces.append(" ")
+        if self._link is not None:
+            self._link.words += " "
+
     def _input(self, form: Form, told: dict[str, str]) -> None:
         kind, name = told.get("type", "text"), told.get("name", "")
         if name and (kind not in ("checkbox", "radio") or "checked" in told):
             form.fields[name] = told.get("value", "on" if kind == "checkbox" else "")
 
-    def handle_endtag(self, tag: str) -> None:
+    def end(self, tag: str) -> None:
+        if tag in VOID:
+            return
         while self._open and self._open.pop() != tag:
             pass
         if self._silent:
@@ -97,17 +115,23 @@ class Page(HTMLParser):
             if self._form:
                 self._form.buttons[" ".join(self._button_words.split())] = self._button
             self._button = None
-        elif tag == "a":
+        elif tag == "a" and self._link is not None:
+            self._link.words = " ".join(self._link.words.split())
             self._link = None
+        elif self._link is not None:
+            self._link.words += " "
 
-    def handle_data(self, data: str) -> None:
+    def data(self, data: str) -> None:
         if self._silent:
             return
         self.pieces.append(data)
         if self._button is not None:
             self._button_words += data
         if self._link is not None:
-            self._link.words = " ".join(f"{self._link.words} {data}".split())
+            self._link.words += data
+
+    def close(self) -> None:
+        """What libxml2 says last."""
 
     def form(self, name: str) -> Form:
         """The one form that has a field or a button of this name."""
