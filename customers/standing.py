@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from django.core.cache import cache
 from django.db import connection
-from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, Value
+from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from partnerportal import clock
@@ -54,14 +54,19 @@ def _was_read() -> bool:
 
 def beside(found: CustomerQuerySet, operator: Operator) -> CustomerQuerySet:
     """The customers with `standing_level`: see `LEVELS`; None when we cannot tell."""
+    sql, told = level(operator)
+    return found.annotate(standing_level=RawSQL(sql, told, IntegerField()))  # noqa: S611  # nosec B611 -- see `level`
+
+
+def level(operator: Operator) -> tuple[str, list[object]]:
+    """`standing_level` of a row of customers as SQL without any text of others, and its parameters."""
     if not known(operator):
-        return found.annotate(standing_level=Value(None, output_field=IntegerField()))
+        return "CAST(NULL AS integer)", []
     if not operator.groups:
-        return found.annotate(standing_level=Value(0))
+        return "0", []
     groups = [*map(str, operator.groups)]
     now = connection.ops.adapt_datetimefield_value(clock.now())
-    mine = RawSQL(_LEVEL.format(", ".join(["%s"] * len(groups))), [*groups, now], IntegerField())  # noqa: S611  # nosec B611 -- what is put in is "%s"
-    return found.annotate(standing_level=mine)
+    return _LEVEL.format(", ".join(["%s"] * len(groups))), [*groups, now]
 
 
 # By hand: each row of each page has it, and Django took longer to write it than the database to answer the page.

@@ -15,6 +15,8 @@ from django.db import DEFAULT_DB_ALIAS, connections, models
 M = TypeVar("M", bound=models.Model)
 Where = Mapping[str, Any]
 """Field -> the value that it must have; a list or tuple for one of several."""
+Beside = Sequence[tuple[str, str]]
+"""(name, SQL) of what is read with each row."""
 
 
 def change(
@@ -52,19 +54,41 @@ def read(model: type[M], where: Where, *related: str) -> list[M]:
     return built(model, fetch(model, f"WHERE {_condition(model, _shape(where))}", wanted, *related), *related)
 
 
-def fetch(model: type[models.Model], rest: str, told: Sequence[Any], *related: str) -> list[tuple[Any, ...]]:
-    """Rows as the database gives them, for `built`. `rest`: what follows FROM."""
+def fetch(
+    model: type[models.Model],
+    rest: str,
+    told: Sequence[Any],
+    *related: str,
+    beside: Beside = (),
+    unread: tuple[str, ...] = (),
+) -> list[tuple[Any, ...]]:
+    """Rows as the database gives them, for `built`. `rest`: what follows FROM; `beside`: what else is read of each row,
+    whose parameters come first; `unread`: fields of the model that are left out until somebody asks for them.
+    """
     db = connections[DEFAULT_DB_ALIAS]
+    plan = _plan(model, related, db.vendor, unread)
+    more = "".join(f", {sql}" for _, sql in beside)
     with db.cursor() as cursor:
-        cursor.execute(f"{_plan(model, related, db.vendor).select} {rest}", told)
+        cursor.execute(f"SELECT {plan.columns}{more} FROM {plan.tables} {rest}", told)  # noqa: S608  # nosec B608
         return list(cursor.fetchall())
 
 
-def built(model: type[M], rows: Iterable[Sequence[Any]], *related: str) -> list[M]:
-    """The rows of `fetch` as instances."""
+def built(
+    model: type[M],
+    rows: Iterable[Sequence[Any]],
+    *related: str,
+    beside: Beside = (),
+    unread: tuple[str, ...] = (),
+) -> list[M]:
+    """The rows of `fetch` as instances; what was read beside them under its names."""
     db = connections[DEFAULT_DB_ALIAS]
-    plan = _plan(model, related, db.vendor)
-    return [_instance(plan, row, db) for row in rows]
+    plan = _plan(model, related, db.vendor, unread)
+    names = [name for name, _ in beside]
+    made: list[M] = []
+    for row in rows:
+        made.append(_instance(plan, row, db))
+        vars(made[-1]).update(zip(names, row[len(row) - len(names) :], strict=True))
+    return made
 
 
 def adapted(model: type[models.Model], values: Mapping[str, Any]) -> list[Any]:
@@ -86,13 +110,14 @@ class _Part(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    select: str
+    columns: str
+    tables: str
     parts: list[_Part]
     converters: list[tuple[int, Any, list[Callable[..., Any]]]]
 
 
 @cache
-def _plan(model: type[models.Model], related: tuple[str, ...], _vendor: str) -> _Plan:
+def _plan(model: type[models.Model], related: tuple[str, ...], _vendor: str, unread: tuple[str, ...] = ()) -> _Plan:
     db = connections[DEFAULT_DB_ALIAS]
     parts: list[_Part] = []
     columns: list[str] = []
@@ -109,7 +134,7 @@ def _plan(model: type[models.Model], related: tuple[str, ...], _vendor: str) -> 
             pointing = f'{f"t{owner}" if owner else model._meta.db_table}."{key.column}"'
             tables += f' LEFT JOIN {here._meta.db_table} AS {alias} ON {alias}."{here._meta.pk.column}" = {pointing}'
         places[path] = place
-        fields = here._meta.concrete_fields
+        fields = [field for field in here._meta.concrete_fields if path or field.attname not in unread]
         parts.append(_Part(here, owner, name, len(columns), [field.attname for field in fields]))
         for field in fields:
             column = field.get_col(alias)
@@ -117,7 +142,7 @@ def _plan(model: type[models.Model], related: tuple[str, ...], _vendor: str) -> 
             if needed:
                 converters.append((len(columns), column, needed))
             columns.append(f'{alias}."{field.column}"')
-    return _Plan(f"SELECT {', '.join(columns)} FROM {tables}", parts, converters)  # noqa: S608  # nosec B608
+    return _Plan(", ".join(columns), tables, parts, converters)
 
 
 def _instance(plan: _Plan, row: Sequence[Any], db: Any) -> Any:

@@ -248,6 +248,7 @@ STORAGES = {
 
 AUTHENTICATION_BACKENDS = ["partnerportal.signin.EntraBackend"]
 LOGIN_URL = "signin"
+SESSION_ENGINE = "partnerportal.session_store"
 SESSION_IDLE = timedelta(minutes=30)
 SESSION_ABSOLUTE = timedelta(hours=12)
 SESSION_COOKIE_AGE = int(SESSION_ABSOLUTE.total_seconds())

@@ -121,6 +121,35 @@ def test_turned_round_is_the_exact_reverse_but_for_the_empty_values(somebody, ke
     assert {row.pk for row in down[len(filled) :]} == {row.pk for row in up[len(filled) :]}
 
 
+@pytest.mark.parametrize(
+    ("groups", "levels"),
+    [(["g1", "g2"], {0, 1, 2}), ([], {0}), (None, {None})],
+    ids=["in groups", "in none", "not read"],
+)
+def test_rows_that_are_read_by_hand_say_what_the_orm_reads(somebody, groups, levels):
+    plant(40)
+    somebody.groups, somebody.groups_read_at = groups or [], None if groups is None else clock.now()
+    for number, group, level, minutes in [(1, "g1", 1, 9), (2, "g2", 2, 9), (3, "g1", 2, -9), (4, "other", 2, 9)]:
+        ends_at = clock.now() + timedelta(minutes=minutes)
+        GdapGrant.objects.create(tenant_id=tenant(number), group_id=group, level=level, ends_at=ends_at)
+    one, other = Customer.objects.listed()[3:5]
+    MatchSuggestion.objects.create(partner_center=one, avepoint=other, reason="name")
+    every = [row.pk for row in Customer.objects.all()]
+    reader = paging.Reader(ListQuery(), somebody, snapshot.head("name", 0))
+    by_hand, by_orm = reader._by_id(every), reader._in_order(Customer.objects.filter(pk__in=every))
+    assert [told(row) for row in by_hand] == [told(row) for row in by_orm]
+    assert {row.standing_level for row in by_hand} == levels
+    assert sum(bool(row.to_check) for row in by_hand) == 2
+
+
+def told(row):
+    unread = row.get_deferred_fields()
+    shown = {
+        field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields if field.attname not in unread
+    }
+    return unread, shown, row.standing_level, bool(row.to_check)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_page_of_any_question_is_what_a_plain_filter_gives(few_anchors, somebody, data):

@@ -38,6 +38,16 @@ def test_a_row_is_read_as_a_queryset_reads_it_with_those_that_it_points_to(grant
     assert by_hand.read(TokenCache, {"pk": uuid.uuid4()}) == []
 
 
+def test_what_is_left_unread_is_read_when_somebody_asks_and_what_is_read_beside_has_its_name(maya, grant):
+    beside = (("doubled", "fence * %s"), ("of", "(SELECT name FROM partnerportal_operator WHERE id = operator_id)"))
+    how = {"beside": beside, "unread": ("sealed", "job")}
+    rows = by_hand.fetch(TokenCache, "WHERE id = %s", [2, *by_hand.adapted(TokenCache, {"id": grant.pk})], **how)
+    (found,) = by_hand.built(TokenCache, rows, **how)
+    assert found.get_deferred_fields() == {"sealed", "job"}
+    assert (found.doubled, found.of, found.fence) == (2 * grant.fence, maya.name, grant.fence)
+    assert (bytes(found.sealed), found.job, found.ends_at) == (bytes(grant.sealed), grant.job, grant.ends_at)
+
+
 def test_a_row_that_is_inserted_is_the_one_that_save_would_have_stored(maya):
     said = {"seq": 7, "previous": "a", "hash": "b", "attempt": uuid.uuid4(), "kind": "intent", "mode": "sandbox"}
     event = AuditEvent(fields={"name": ["", "Zoë"]}, actor_name=maya.name, **said)

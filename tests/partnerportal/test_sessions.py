@@ -3,11 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.utils import timezone
 
 from partnerportal import clock, sessions, tasks
 from partnerportal.models import Operator, TokenCache
+from partnerportal.session_store import SessionStore
 
 MINUTE, HOUR = 60, 3600
 
@@ -83,6 +84,17 @@ def test_a_session_of_the_sandbox_is_worth_nothing_in_production(signed_in, sett
     settings.SECURE_SSL_REDIRECT = False
     assert not alive(browser)
     assert sessions.mode() == "production"
+
+
+@pytest.mark.parametrize("seconds", [-1, 0])
+def test_a_session_that_ran_out_in_the_database_is_not_read_and_its_key_is_forgotten(signed_in, seconds):
+    browser = signed_in("admin")
+    key = browser.session.session_key
+    Session.objects.update(expire_date=timezone.now() + timedelta(seconds=seconds))
+    store = SessionStore(key)
+    assert not list(store.keys())
+    assert store.session_key is None
+    assert not alive(browser)
 
 
 def test_a_session_without_its_tokens_is_over(signed_in):
