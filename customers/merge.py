@@ -16,7 +16,7 @@ from django.db.models import F, OuterRef, ProtectedError, Q, Subquery
 from partnerportal.upstream.avepoint import AvePointCustomer
 from partnerportal.upstream.partner_center import CustomerProfile, CustomerRow
 
-from . import countries, matches, snapshot, staging
+from . import countries, matches, search, snapshot, staging
 from .gdap import relationships
 from .models import (
     Customer,
@@ -294,8 +294,8 @@ def tell(customer: Customer, rows: Sequence[SourceRow], labels: Sequence[str] = 
     customer.missing_since = max(gone.values(), default=None)
     customer.listed = bool(living)
     customer.conflicts = _conflicts(partner_center, avepoint) if partner_center and avepoint else []
-    customer.search_text = countries.fold(
-        "\n".join([*(row.name for row in counted), *customer.domains, first.given_id, customer.owner_email, *labels])
+    customer.search_text = search.stored(
+        [*(row.name for row in counted), *customer.domains, first.given_id, customer.owner_email, *labels]
     )
 
 

@@ -5,6 +5,8 @@ characters begin a word, for they would be found nearly everywhere. A word ends 
 """
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import connection
@@ -29,9 +31,23 @@ MANY = 2_000
 """More hits than this are read in the order of the list, instead of being collected and sorted."""
 
 
+def stored(texts: Iterable[str]) -> str:
+    """The search text of a row that is called all this."""
+    return _apart(countries.fold("\n".join(texts)))
+
+
 def words(text: str) -> list[str]:
     """The folded words of what somebody typed, each once."""
-    return list(dict.fromkeys(countries.fold(text.replace("\x00", " ")).split()))
+    return list(dict.fromkeys(_apart(countries.fold(text.replace("\x00", " "))).split()))
+
+
+def _apart(folded: str) -> str:
+    """A space after each sign beyond ASCII, so that every word begins after a sign of ASCII: see `_begins`."""
+    if folded.isascii():
+        return folded
+    return "".join(
+        char if char.isascii() or unicodedata.category(char)[0] not in "PSZC" else f"{char} " for char in folded
+    )
 
 
 def condition(text: str, *, walking: bool = False, most: int = 0, of: Texts = CUSTOMERS) -> Q:
@@ -94,7 +110,9 @@ def _contains(word: str) -> Contains:
 
 
 def _begins(word: str) -> Regex:
-    before = "(?<![^\\W_])" if connection.vendor == "sqlite" else "(^|[^[:alnum:]])"
+    # PostgreSQL's trigrams answer an expression whose signs are few enough to be named. "[^[:alnum:]]" names thousands,
+    # and has every row read: of 10,000, in twenty times the time.
+    before = "(?<![^\\W_])" if connection.vendor == "sqlite" else "(^|[\x01-/:-@[-`{-\x7f])"
     return Regex(F("search_text"), before + re.escape(word))
 
 

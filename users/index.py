@@ -131,7 +131,7 @@ def _row(index: UserIndex, user: CustomerUser) -> IndexedUser:
         display_name=display_name,
         user_principal_name=user_name,
         sort_name=countries.fold(display_name or user_name)[:400],
-        search_text="\n".join(countries.fold(_fit(text)) for text in told),
+        search_text=search.stored(map(_fit, told)),
     )
 
 

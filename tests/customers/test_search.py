@@ -8,7 +8,7 @@ from django.db import connection
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from customers import countries, merge, paging, search
+from customers import merge, paging, search
 from customers.listing import ListQuery
 from customers.models import Customer, Label, SourceName
 from partnerportal import clock
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.django_db
 TOLD = [
     "Čajovna Übergröße s.r.o.", "O'Neil \"Quick\" & Sons", "شركة النخيل", "咖啡店", "100% Organic", "snake_case Ltd",
     "back\\slash", "A-B-C", "NEAR the AND OR NOT", "col:umn *star^", "Æther Øre Łódź", "x", "(brackets) [square]",
-    "trailing - dash", "İstanbul ıı", "-- DROP TABLE;", "ﬁle ﬂow", "Contoso Trading", "Consolidated Contoso",
+    "trailing - dash",
+    "an–be “zo”", "🎉an party", "l’andere·be", "trailing\u200ban", "İstanbul ıı", "-- DROP TABLE;", "ﬁle ﬂow", "Contoso Trading", "Consolidated Contoso",
 ]  # fmt: skip
 CORPUS = [
     "%",
@@ -51,6 +52,16 @@ CORPUS = [
     "a\x00",
     "%00",
     "🎉",
+    "🎉an",
+    "an",
+    "be",
+    "–",
+    "–be",
+    "an–be",
+    "“zo”",
+    "l’an",
+    "l’andere",
+    "\u200ban",
     "ﬁ",
     "fi",
     "ubergrosse",
@@ -97,7 +108,7 @@ def told(db):
 
 def plainly(text: str) -> set[int]:
     """Those that match, told by Python alone."""
-    words = countries.fold(text.replace("\x00", " ")).split()
+    words = search.words(text)
     return {
         customer.pk
         for customer in Customer.objects.all()
@@ -125,7 +136,7 @@ def test_whatever_is_typed_is_looked_for_as_it_stands(told, text):
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
-        st.text("abcdeostnr .-'\"%_\\*^:()&øéß\x00", max_size=8),
+        st.text("abcdeostnr .-'\"%_\\*^:()&øéß–’🎉\x00", max_size=8),
         st.sampled_from(TOLD).flatmap(lambda name: st.slices(len(name)).map(lambda part: name[part])),
     )
 )
@@ -142,6 +153,22 @@ def test_one_or_two_characters_begin_a_word(told):
         "Contoso Trading",
         "Consolidated Contoso",
     }
+
+
+@pytest.mark.parametrize("sign", ["–", "’", "“", "·", "、", "🎉", "€", "\u200b", "\u3000", "_", "/", "\t", "\x7f"])
+def test_a_word_begins_after_every_sign(told, sign):
+    merge.swap({SourceName.PARTNER_CENTER: [merge.Seen(tenant(1), tenant(1), f"xx{sign}qy", "")]}, clock.now())
+    for text in ("qy", "q", f"xx{sign}qy", f"{sign}q"):
+        assert tenant(1) in Customer.objects.search(text).values_list("tenant_id", flat=True), text
+    assert not Customer.objects.search("y").filter(tenant_id=tenant(1)).exists()
+
+
+@pytest.mark.only_on("postgresql")
+@pytest.mark.parametrize("text", ["co", "c", "contoso"])
+def test_postgresql_can_answer_a_word_of_any_length_by_its_index(told, text):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    assert "customers_trigrams" in Customer.objects.filter(search.condition(text)).explain()
 
 
 @pytest.mark.parametrize("kind", ["alias", "code", "tag"])
