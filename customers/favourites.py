@@ -5,7 +5,7 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Value
 
-from partnerportal import clock
+from partnerportal import by_hand, clock
 from partnerportal.models import Operator
 
 from .models import Customer, Favourite, Visit
@@ -15,7 +15,7 @@ VISITS = 20  # kept a person
 
 def has(customer: Customer, *, by: Operator) -> bool:
     """Whether this is a favourite of theirs."""
-    return Favourite.objects.filter(operator=by, customer=customer).exists()
+    return bool(by_hand.read(Favourite, {"operator": by, "customer": customer}))
 
 
 def keep(customer: Customer, *, by: Operator) -> None:
@@ -33,7 +33,7 @@ def visited(customer: Customer, *, by: Operator) -> None:
 
     Mostly they have been here before, which is one small update.
     """
-    if Visit.objects.filter(operator=by, customer=customer).update(at=clock.now()):
+    if by_hand.change(Visit, {"operator": by, "customer": customer}, {"at": clock.now()}):
         return
     Visit.objects.bulk_create(
         [Visit(operator=by, customer=customer, at=clock.now())],

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.conf import settings
 from django.http import HttpRequest
 
-from partnerportal import clock, sessions
+from partnerportal import by_hand, clock, sessions
 from partnerportal.models import Operator
 from partnerportal.permissions import Permission, may
 from partnerportal.preferences import THEMES, Preferences
@@ -103,6 +103,6 @@ def freshness_of(sources: Iterable[Any]) -> list[Freshness]:
 
 def gdap_ends_soon() -> int:
     """For the rail: customers whose GDAP ends in 30 days and does not extend, as the list knew it today."""
-    kept = apps.get_model("customers", "Snapshot").objects.filter(pk=1).values_list("facts", flat=True).first()
-    facts = kept or {}
+    found = by_hand.read(apps.get_model("customers", "Snapshot"), {"pk": 1})
+    facts = (found[0].facts if found else None) or {}
     return int(facts.get("gdap_ends_soon", 0)) if facts.get("day") == f"{clock.now():%Y-%m-%d}" else 0

@@ -8,12 +8,18 @@ from functools import cached_property
 
 from customers import favourites
 from customers.models import Customer, Source
-from partnerportal import nav
+from partnerportal import by_hand, nav
 from partnerportal.http import OperatorRequest
 
 from .models import Operation
 
 State = Operation.State
+
+# By hand, as all that every page of users asks (decision 30). What is queued to be created has no user yet.
+_UNDECIDED = f"""
+    WHERE customer_id = %s AND by_id = %s AND state IN ({", ".join(["%s"] * len(Operation.UNDECIDED))})
+        AND NOT (state = %s AND target_id = '')
+    ORDER BY id DESC LIMIT 5"""
 
 
 class Around:
@@ -38,8 +44,10 @@ class Around:
     @cached_property
     def undecided(self) -> list[Operation]:
         """One's own writes here of which nobody knows yet what became: found again though their tab is closed."""
-        found = Operation.objects.filter(customer=self._customer, by=self._by, state__in=Operation.UNDECIDED)
-        found = found.exclude(state=State.QUEUED, target_id="").order_by("-pk")[:5]
+        rows = by_hand.fetch(
+            Operation, _UNDECIDED, [self._customer.pk, self._by.pk, *Operation.UNDECIDED, State.QUEUED]
+        )
+        found = by_hand.built(Operation, rows)
         return [each for each in found if each.state == State.UNKNOWN or each.is_due or each.lost]
 
     @cached_property

@@ -16,7 +16,7 @@ from django.db.models import F, Q
 
 from customers import countries, search
 from customers.models import Customer
-from partnerportal import clock
+from partnerportal import by_hand, clock
 from partnerportal.models import Operator, TokenCache
 from partnerportal.upstream.errors import Refused, SignInAgain, UpstreamError
 from partnerportal.upstream.partner_center import CustomerUser
@@ -39,7 +39,7 @@ class LeaseLost(Exception):
 
 def of(customer: Customer) -> UserIndex | None:
     """The index of this customer. Never to be shown to anybody of whom it is not sure that they may see the users."""
-    return UserIndex.objects.filter(tenant_id=customer.tenant_id).select_related("by").first()
+    return next(iter(by_hand.read(UserIndex, {"tenant_id": customer.tenant_id}, "by")), None)
 
 
 def request_walk(customer: Customer, *, by: Operator, grant: TokenCache) -> tuple[UserIndex, bool]:

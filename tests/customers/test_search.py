@@ -21,7 +21,8 @@ TOLD = [
     "Čajovna Übergröße s.r.o.", "O'Neil \"Quick\" & Sons", "شركة النخيل", "咖啡店", "100% Organic", "snake_case Ltd",
     "back\\slash", "A-B-C", "NEAR the AND OR NOT", "col:umn *star^", "Æther Øre Łódź", "x", "(brackets) [square]",
     "trailing - dash",
-    "an–be “zo”", "🎉an party", "l’andere·be", "trailing\u200ban", "İstanbul ıı", "-- DROP TABLE;", "ﬁle ﬂow", "Contoso Trading", "Consolidated Contoso",
+    "an–be “zo”", "🎉an party", "l’andere·be", "trailing\u200ban",
+    "İstanbul ıı", "-- DROP TABLE;", "ﬁle ﬂow", "Contoso Trading", "Consolidated Contoso",
 ]  # fmt: skip
 CORPUS = [
     "%",
