@@ -35,7 +35,7 @@ class Around:
     @cached_property
     def sources(self) -> list[Source]:
         """All sources: the head tells the ages of some, the foot of the rail those of all."""
-        return list(Source.objects.all())
+        return by_hand.built(Source, by_hand.fetch(Source, "", []))
 
     @cached_property
     def is_favourite(self) -> bool:

@@ -14,8 +14,6 @@ from datetime import datetime, timedelta
 import msgspec
 from django.core import signing
 from django.db import IntegrityError, transaction
-from django.db.models import BooleanField
-from django.db.models.expressions import RawSQL
 
 from customers.models import Customer
 from partnerportal import by_hand, clock, vault
@@ -143,11 +141,12 @@ def kept(place: Place) -> UserPage | None:
     if place.walk is None:
         return None
     now = clock.now()
-    rows = KeptPage.objects.filter(walk=place.walk, page=place.page, asked_at__gt=now - KeptPage.FOR, asked_at__lte=now)
-    unwritten = RawSQL(_UNWRITTEN, [place.walk.customer_id], BooleanField())  # noqa: S611  # nosec B611 -- fixed text
-    found = next(iter(rows.filter(unwritten)), None)
-    if found is None:
+    told = by_hand.adapted(KeptPage, {"walk": place.walk, "page": place.page, "asked_at": now})
+    since = by_hand.adapted(KeptPage, {"asked_at": now - KeptPage.FOR})
+    rows = by_hand.fetch(KeptPage, _KEPT, [*told, *since, place.walk.customer_id])
+    if not rows:
         return None
+    (found,) = by_hand.built(KeptPage, rows)
     try:
         users, token = json.loads(vault.open("page", _name(place), bytes(found.sealed)))
         return UserPage(msgspec.convert(users, tuple[CustomerUser, ...]), Secret(token) if token else None)
@@ -155,9 +154,9 @@ def kept(place: Place) -> UserPage | None:
         return None
 
 
-# By hand, for Django takes four times as long to write it as to write the rest of the query.
-_UNWRITTEN = """
-    NOT EXISTS (
+# By hand, for Django takes longer to write it than the database to answer it.
+_KEPT = """
+    WHERE walk_id = %s AND page = %s AND asked_at <= %s AND asked_at > %s AND NOT EXISTS (
         SELECT 1 FROM users_operation written
         WHERE written.customer_id = %s
             AND (written.sent_at >= users_keptpage.asked_at OR written.decided_at >= users_keptpage.asked_at)
