@@ -28,7 +28,7 @@ LONGEST = timedelta(seconds=5)  # and in the middle of one
 LATE = timedelta(milliseconds=20)  # after its moment: two calls so close together may break a limit
 SLOW_FOR = timedelta(minutes=1)  # each 429 makes the pace a step slower, for one minute more
 # A single one may be a call that came early by a hair. If another follows within its minute, the limit is lower.
-STEPS = (1.0, 0.95, 0.5, 0.25, 0.125)
+STEPS = (1.0, 0.98, 0.5, 0.25, 0.125)
 UNTOLD = 5.0  # seconds, when a 429 does not say how long
 KEPT = timedelta(days=1)  # after its last use
 AHEAD = timedelta(seconds=2 * LONGEST_RETRY_AFTER)  # further away: by a clock that was put right since
