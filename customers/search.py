@@ -33,21 +33,27 @@ MANY = 2_000
 
 def stored(texts: Iterable[str]) -> str:
     """The search text of a row that is called all this."""
-    return _apart(countries.fold("\n".join(texts)))
+    return apart(countries.fold("\n".join(texts)))
 
 
 def words(text: str) -> list[str]:
     """The folded words of what somebody typed, each once."""
-    return list(dict.fromkeys(_apart(countries.fold(text.replace("\x00", " "))).split()))
+    return list(dict.fromkeys(apart(countries.fold(text.replace("\x00", " "))).split()))
 
 
-def _apart(folded: str) -> str:
-    """A space after each sign beyond ASCII, so that every word begins after a sign of ASCII: see `_begins`."""
+def apart(folded: str) -> str:
+    """A folded text with a space after each sign beyond ASCII, so that every word begins after a sign of ASCII: see
+    `_begins`.
+    """
     if folded.isascii():
         return folded
-    return "".join(
-        char if char.isascii() or unicodedata.category(char)[0] not in "PSZC" else f"{char} " for char in folded
-    )
+    pairs = zip(folded, f"{folded[1:]} ", strict=True)
+    return "".join(f"{char} " if _is_sign(char) and not following.isspace() else char for char, following in pairs)
+
+
+def _is_sign(char: str) -> bool:
+    """Punctuation, a symbol, a separator or a control character, beyond ASCII."""
+    return not char.isascii() and not char.isspace() and unicodedata.category(char)[0] in "PSZC"
 
 
 def condition(text: str, *, walking: bool = False, most: int = 0, of: Texts = CUSTOMERS) -> Q:

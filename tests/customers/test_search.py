@@ -1,8 +1,11 @@
 """The search against a plain filter: the same rows, whatever is typed."""
 
 import re
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 from hypothesis import HealthCheck, example, given, settings
@@ -162,6 +165,20 @@ def test_a_word_begins_after_every_sign(told, sign):
     for text in ("qy", "q", f"xx{sign}qy", f"{sign}q"):
         assert tenant(1) in Customer.objects.search(text).values_list("tenant_id", flat=True), text
     assert not Customer.objects.search("y").filter(tenant_id=tenant(1)).exists()
+
+
+def test_what_was_stored_before_words_stood_apart_is_found_after_the_migration(told, monkeypatch):
+    migration = import_module("customers.migrations.0005_words_apart")
+    monkeypatch.setattr(migration, "BATCH", 2)
+    as_stored_now = dict(Customer.objects.values_list("pk", "search_text"))
+    for customer in Customer.objects.all():
+        customer.search_text = "\n".join(
+            line.replace("– ", "–").replace("🎉 ", "🎉") for line in customer.search_text.split("\n")
+        )
+        customer.save()
+    migration.put_apart(apps, SimpleNamespace(connection=connection))
+    assert dict(Customer.objects.values_list("pk", "search_text")) == as_stored_now
+    assert list(Customer.objects.search("be zo").values_list("name", flat=True)) == ["an–be “zo”"]
 
 
 @pytest.mark.only_on("postgresql")
