@@ -55,12 +55,13 @@ def a_run_to_be_checked(stage: Stage) -> Page:
     return page
 
 
-@state
-def a_run(stage: Stage) -> Page:
-    """Started and paused at once, so that it is the same with a worker and without one."""
+def started(stage: Stage, location: str) -> Page:
+    """A run that has begun. Each state takes a country of its own: a worker may still be at the run of the one before,
+    and where it has been there is nothing to change.
+    """
     page = tick_two(stage)
     page.get_by_role("button", name="Change location…").click()
-    page.get_by_label("Usage location").select_option("AQ")
+    page.get_by_label("Usage location").select_option(location)
     page.get_by_role("button", name="Check 2 users").click()
     sign_in_anew(page, then="Change 2 users")
     expect(page.get_by_role("progressbar")).to_be_visible()
@@ -68,8 +69,13 @@ def a_run(stage: Stage) -> Page:
 
 
 @state
+def a_run(stage: Stage) -> Page:
+    return started(stage, "AQ")
+
+
+@state
 def runs(stage: Stage) -> Page:
-    a_run(stage)
+    started(stage, "BV")
     return page_at("/onboarding/")(stage)
 
 
