@@ -237,12 +237,12 @@ class Reader:
         if not ids:
             return []
         if not SELDOM.isdisjoint(self.columns):
-            return self._in_order(Customer.objects.filter(pk__in=ids))[wanted.start : wanted.stop]
+            return self._in_order(Customer.objects.listed().filter(pk__in=ids))[wanted.start : wanted.stop]
         level, told = standing.level(self.by)
         beside = (("to_check", _TO_CHECK), ("standing_level", level))
         places = ", ".join(["%s"] * len(ids))
         order = CustomerQuerySet.order_by_hand(self.query.sort)
-        rest = f"WHERE id IN ({places}) ORDER BY {order} LIMIT {len(wanted)} OFFSET {wanted.start}"
+        rest = f"WHERE listed AND id IN ({places}) ORDER BY {order} LIMIT {len(wanted)} OFFSET {wanted.start}"
         unread = (*UNREAD, *USERS_SEEN)
         rows = by_hand.fetch(Customer, rest, [*told, *ids], beside=beside, unread=unread)
         return by_hand.built(Customer, rows, beside=beside, unread=unread)

@@ -8,10 +8,11 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.lookups import Contains, Regex
 
@@ -48,12 +49,35 @@ def apart(folded: str) -> str:
     if folded.isascii():
         return folded
     pairs = zip(folded, f"{folded[1:]} ", strict=True)
-    return "".join(f"{char} " if _is_sign(char) and not following.isspace() else char for char, following in pairs)
+    return "".join(
+        f"{char} " if _is_sign(char) and not (following.isascii() and following.isspace()) else char
+        for char, following in pairs
+    )
+
+
+_VARIANTS = "\N{VARIATION SELECTOR-15}\N{VARIATION SELECTOR-16}"  # of an emoji; marks of letters stay in their word
 
 
 def _is_sign(char: str) -> bool:
-    """Punctuation, a symbol, a separator or a control character, beyond ASCII."""
-    return not char.isascii() and not char.isspace() and unicodedata.category(char)[0] in "PSZC"
+    """Punctuation, a symbol, a separator or a control character, beyond ASCII; also what encloses or varies one."""
+    if char.isascii():
+        return False
+    category = unicodedata.category(char)
+    return category[0] in "PSZC" or category == "Me" or char in _VARIANTS
+
+
+def put_apart(rows: QuerySet[Any], at_once: int = 2_000) -> None:
+    """For migrations: what was stored before gets the spaces of `apart`."""
+    changed = []
+    for row in rows.only("search_text").order_by("pk").iterator(chunk_size=at_once):
+        before = row.search_text
+        row.search_text = apart(before)
+        if row.search_text != before:
+            changed.append(row)
+        if len(changed) == at_once:
+            rows.bulk_update(changed, ["search_text"], batch_size=200)
+            changed.clear()
+    rows.bulk_update(changed, ["search_text"], batch_size=200)
 
 
 def condition(text: str, *, walking: bool = False, most: int = 0, of: Texts = CUSTOMERS) -> Q:

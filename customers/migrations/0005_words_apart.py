@@ -4,21 +4,9 @@ from django.db import migrations
 
 from customers import search
 
-BATCH = 2_000
-
 
 def put_apart(apps, schema_editor):
-    customers = apps.get_model("customers", "Customer").objects.using(schema_editor.connection.alias)
-    changed = []
-    for customer in customers.only("search_text").order_by("pk").iterator(chunk_size=BATCH):
-        before = customer.search_text
-        customer.search_text = search.apart(before)
-        if customer.search_text != before:
-            changed.append(customer)
-        if len(changed) == BATCH:
-            customers.bulk_update(changed, ["search_text"], batch_size=200)
-            changed.clear()
-    customers.bulk_update(changed, ["search_text"], batch_size=200)
+    search.put_apart(apps.get_model("customers", "Customer").objects.using(schema_editor.connection.alias))
 
 
 class Migration(migrations.Migration):

@@ -17,6 +17,7 @@ from customers.models import Customer, Label, SourceName
 from partnerportal import clock
 from tests.customers.test_list import keys, look, names
 from tests.customers.test_paging import somebody, tenant  # noqa: F401
+from users.models import IndexedUser, UserIndex
 
 pytestmark = pytest.mark.django_db
 
@@ -159,7 +160,30 @@ def test_one_or_two_characters_begin_a_word(told):
     }
 
 
-@pytest.mark.parametrize("sign", ["–", "’", "“", "·", "、", "🎉", "€", "\u200b", "\u3000", "_", "/", "\t", "\x7f"])
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "–",
+        "’",
+        "“",
+        "·",
+        "、",
+        "🎉",
+        "€",
+        "\u200b",
+        "\u3000",
+        "\x85",
+        "\u2028",
+        "—\u2028",
+        "❤️",
+        "™️",
+        "1\u20e3",
+        "_",
+        "/",
+        "\t",
+        "\x7f",
+    ],
+)
 def test_a_word_begins_after_every_sign(told, sign):
     merge.swap({SourceName.PARTNER_CENTER: [merge.Seen(tenant(1), tenant(1), f"xx{sign}qy", "")]}, clock.now())
     for text in ("qy", "q", f"xx{sign}qy", f"{sign}q"):
@@ -167,18 +191,34 @@ def test_a_word_begins_after_every_sign(told, sign):
     assert not Customer.objects.search("y").filter(tenant_id=tenant(1)).exists()
 
 
-def test_what_was_stored_before_words_stood_apart_is_found_after_the_migration(told, monkeypatch):
-    migration = import_module("customers.migrations.0005_words_apart")
-    monkeypatch.setattr(migration, "BATCH", 2)
+def together(text):
+    """As it was stored before."""
+    return text.replace("– ", "–").replace("🎉 ", "🎉")
+
+
+def test_what_was_stored_before_words_stood_apart_is_found_after_the_migration(told):
     as_stored_now = dict(Customer.objects.values_list("pk", "search_text"))
     for customer in Customer.objects.all():
-        customer.search_text = "\n".join(
-            line.replace("– ", "–").replace("🎉 ", "🎉") for line in customer.search_text.split("\n")
-        )
+        customer.search_text = together(customer.search_text)
         customer.save()
-    migration.put_apart(apps, SimpleNamespace(connection=connection))
+    assert dict(Customer.objects.values_list("pk", "search_text")) != as_stored_now
+    search.put_apart(Customer.objects, at_once=2)
     assert dict(Customer.objects.values_list("pk", "search_text")) == as_stored_now
     assert list(Customer.objects.search("be zo").values_list("name", flat=True)) == ["an–be “zo”"]
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("customers.migrations.0005_words_apart", Customer), ("users.migrations.0020_words_apart", IndexedUser)],
+)
+def test_both_migrations_put_their_own_texts_apart(told, name, model):
+    if model is IndexedUser:
+        index = UserIndex.objects.create(tenant_id=tenant(1), copy=1)
+        IndexedUser.objects.create(index=index, walk=1, user_id="u", sort_name="a", search_text="anna–li")
+    else:
+        Customer.objects.filter(name="x").update(search_text="anna–li")
+    import_module(name).put_apart(apps, SimpleNamespace(connection=connection))
+    assert model.objects.filter(search_text="anna– li").count() == 1
 
 
 @pytest.mark.only_on("postgresql")
