@@ -3,13 +3,20 @@
 from typing import Any
 
 from django.contrib.sessions.backends import db
+from django.contrib.sessions.backends.base import VALID_KEY_CHARS
 from django.utils import timezone
 
 from partnerportal import by_hand
 
+SHORTEST = 8  # characters, as Django has it; it makes 32
+
 
 class SessionStore(db.SessionStore):
     """`SESSION_ENGINE` wants this name."""
+
+    def _validate_session_key(self, key: str | None) -> bool:
+        """Whether it looks like one that we made. A cookie may hold anything, and PostgreSQL fails at a NUL."""
+        return bool(key and len(key) >= SHORTEST and frozenset(VALID_KEY_CHARS).issuperset(key))
 
     def _get_session_from_db(self) -> Any:
         """The row of a session that has not ended; without one, its key is forgotten, as Django does."""

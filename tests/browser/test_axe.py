@@ -17,6 +17,7 @@ from tests.conftest import Cloud
 RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}  # all that a theme can change
 RUN = "([where, rules]) => axe.run(where, { runOnly: rules, resultTypes: ['violations'], preload: false })"
+SET_THEME = "(theme) => { document.documentElement.dataset.theme = theme }"
 # A row of a table is like the one before. axe takes in the whole page before it leaves anything out, so they are gone.
 SHORTEN = "document.querySelectorAll('#table tbody tr:nth-child(n+5)').forEach((row) => row.remove())"
 WHOLE = (
@@ -42,9 +43,13 @@ def test_axe_finds_nothing(name: str, stage: Stage) -> None:
 
 
 def nothing_scrolls_sideways(page: Page) -> None:
+    """The whole page, before anything of it is left out."""
     for size in (PHONE, DESK):
         page.set_viewport_size(size)  # type: ignore[arg-type]
-        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], f"{size['width']} is too narrow"
+        for theme in ("light", "dark"):
+            page.evaluate(SET_THEME, theme)
+            where = f"{size['width']}, {theme}"
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], f"{where}: sideways scroll"
 
 
 def looks(page: Page, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -57,7 +62,7 @@ def looks(page: Page, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         height = page.evaluate("document.documentElement.scrollHeight")
         page.set_viewport_size({"width": size["width"], "height": max(size["height"], height)})
         for theme, rules in (("light", RULES), ("dark", COLOURS)):
-            page.evaluate("(theme) => { document.documentElement.dataset.theme = theme }", theme)
+            page.evaluate(SET_THEME, theme)
             where = f"{size['width']}, {theme}"
             if PICTURES:
                 picture(page, Path(PICTURES) / f"{name} {size['width']} {theme}.png")

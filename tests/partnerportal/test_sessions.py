@@ -97,6 +97,16 @@ def test_a_session_that_ran_out_in_the_database_is_not_read_and_its_key_is_forgo
     assert not alive(browser)
 
 
+@pytest.mark.parametrize(
+    "value", ["abc\x00defghijk", "\\000abcdefghijk", "ABCDEFGHIJK", "short", "", "a'--bcdefgh", "é" * 40]
+)
+def test_a_cookie_that_is_no_session_of_ours_is_a_stranger_and_no_fault(visitor, settings, value):
+    visitor.cookies[settings.SESSION_COOKIE_NAME] = value
+    answer = visitor.get("/customers/")
+    assert (answer.status_code, answer["Location"]) == (302, "/signin/?next=%2Fcustomers%2F")
+    assert visitor.get("/signin/").status_code == 302
+
+
 def test_a_session_without_its_tokens_is_over(signed_in):
     browser = signed_in("admin")
     TokenCache.objects.all().delete()
