@@ -16,7 +16,7 @@ from partnerportal import audit, clock
 from partnerportal.models import AuditEvent, Operator
 
 from . import merge, snapshot
-from .matches import in_force, to_check
+from .matches import in_force, to_check, touching
 from .models import Customer, MatchDecision, MatchSuggestion, Reason, SourceName, SourceRow
 
 Verdict = MatchDecision.Verdict
@@ -116,15 +116,8 @@ def _decide(
 
 
 def _touched(pairs: Iterable[tuple[str, str]]) -> set[int]:
-    """The customers that a decision on these pairs (tenant, AvePoint's id) may change, or take out of the queue.
-
-    Those of the pairs, of a Partner Center row with AvePoint's id, and all that one of these is suggested with.
-    """
-    source_ids = {source_id for pair in pairs for source_id in pair}
-    rows = SourceRow.objects.filter(source__in=SourceName.values, source_id__in=source_ids)  # as the index has them
-    own = set(rows.values_list("customer_id", flat=True))
-    suggested = MatchSuggestion.objects.filter(Q(partner_center__in=own) | Q(avepoint__in=own))
-    return own.union(*suggested.values_list("partner_center_id", "avepoint_id"))
+    """The customers that a decision on these pairs (tenant, AvePoint's id) may change, or take out of the queue."""
+    return touching({source_id for pair in pairs for source_id in pair})
 
 
 def _who_was_first(tenant_id: str, avepoint_id: str, rows: Rows | None = None) -> str:

@@ -5,21 +5,23 @@ What people decide about a hint is in decisions.py. All comparing is done by the
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
-from django.db.models import BooleanField, F, QuerySet, Value
+from django.db.models import BooleanField, F, Q, QuerySet, Value
 
 from partnerportal.models import Operator
 
 from . import countries
-from .models import Customer, CustomerQuerySet, MatchDecision, MatchSuggestion, Reason
+from .models import Customer, CustomerQuerySet, MatchDecision, MatchSuggestion, Reason, SourceName, SourceRow
 
 T = TypeVar("T")
 BATCH = 500  # rows in one statement
+BOTH = (SourceName.PARTNER_CENTER, SourceName.AVEPOINT)
 MOST_OF_ONE_NAME = 12  # pairs; a name that stands more often than that says nothing about anybody
 
 # --- What is compared -----------------------------------------------------------------------------------------
@@ -92,36 +94,79 @@ class Bearer(NamedTuple):
     alone: bool  # only one source knows it
 
 
+@dataclass
+class Compared:
+    """What the suggestions should be, against what they are; `write` lets them be so."""
+
+    made: dict[tuple[int, int], Reason] = field(default_factory=dict)  # (Partner Center's, AvePoint's) -> why
+    better: dict[int, Reason] = field(default_factory=dict)  # suggestion -> why it stands now
+    gone: list[int] = field(default_factory=list)  # suggestions
+    customers: set[int] = field(default_factory=set)  # that are in a pair which comes or goes
+
+    def write(self) -> None:
+        """Called in the transaction that changes the list. A suggestion that still holds keeps its row."""
+        for pks in _slices(self.gone):
+            MatchSuggestion.objects.filter(pk__in=pks).delete()
+        for pk, reason in self.better.items():
+            MatchSuggestion.objects.filter(pk=pk).update(reason=reason)
+        rows = (
+            MatchSuggestion(partner_center_id=pc, avepoint_id=ap, reason=why) for (pc, ap), why in self.made.items()
+        )
+        for some in _slices(rows):
+            MatchSuggestion.objects.bulk_create(some)
+
+
 def suggest() -> None:
-    """Keep the pairs that look like one company; a person decides. Called in the transaction that changes the list.
+    """Keep the pairs that look like one company; a person decides."""
+    compare().write()
 
-    A suggestion that still holds keeps its row.
-    """
+
+def compare() -> Compared:
+    """Look for pairs in the whole list as it is now."""
+    found = Compared()
     kept: set[int] = set()
-    if _alone(theirs=True).exists() and _alone(theirs=False).exists():
+    if all(Customer.objects.alone_in(source).exists() for source in reversed(BOTH)):
         for pairs in _slices(_pairs()):
-            kept |= _keep(pairs, kept)
-    gone = (pk for pk in MatchSuggestion.objects.values_list("pk", flat=True).iterator() if pk not in kept)
-    for pks in list(_slices(gone)):
-        MatchSuggestion.objects.filter(pk__in=pks).delete()
+            kept |= _sort_out(pairs, kept, found)
+    for pk, mine, theirs in MatchSuggestion.objects.values_list("pk", "partner_center_id", "avepoint_id").iterator():
+        if pk not in kept:
+            found.gone.append(pk)
+            found.customers.update((mine, theirs))
+    found.customers.update(pk for pair in found.made for pk in pair)
+    return found
 
 
-def _keep(pairs: Iterable[Pair], kept: set[int]) -> set[int]:
-    """Make these suggestions stand; returns their ids. What was kept already for a better reason stays so."""
+def _sort_out(pairs: Iterable[Pair], kept: set[int], found: Compared) -> set[int]:
+    """The suggestions that these pairs keep; what is new or has a better reason is noted. What was kept already for a
+    better reason stays so.
+    """
     wanted: dict[tuple[int, int], Reason] = {}
     for pair in pairs:
-        wanted.setdefault((pair.partner_center, pair.avepoint), pair.reason)
-    found: set[int] = set()
+        if (pair.partner_center, pair.avepoint) not in found.made:
+            wanted.setdefault((pair.partner_center, pair.avepoint), pair.reason)
     there = MatchSuggestion.objects.filter(avepoint_id__in={avepoint for _, avepoint in wanted})
+    still: set[int] = set()
     for pk, mine, theirs, told in there.values_list("pk", "partner_center_id", "avepoint_id", "reason"):
         reason = wanted.pop((mine, theirs), None)
         if reason is None:
             continue
         if told != reason and pk not in kept:
-            MatchSuggestion.objects.filter(pk=pk).update(reason=reason)
-        found.add(pk)
-    made = [MatchSuggestion(partner_center_id=pc, avepoint_id=ap, reason=why) for (pc, ap), why in wanted.items()]
-    return found | {row.pk for row in MatchSuggestion.objects.bulk_create(made, batch_size=BATCH)}
+            found.better[pk] = reason
+        still.add(pk)
+    found.made.update(wanted)
+    return still
+
+
+def touching(source_ids: Collection[str]) -> set[int]:
+    """The customers that a change of the rows with these ids may change: their own, those of rows that somebody has
+    linked with one of them, and all that one of these is suggested with.
+    """
+    linked = in_force(MatchDecision.Verdict.LINKED).filter(Q(tenant_id__in=source_ids) | Q(avepoint_id__in=source_ids))
+    ids = set(source_ids).union(*linked.values_list("tenant_id", "avepoint_id"))
+    rows = SourceRow.objects.filter(source__in=SourceName.values, source_id__in=ids)  # as the index has them
+    own = set(rows.values_list("customer_id", flat=True))
+    suggested = MatchSuggestion.objects.filter(Q(partner_center__in=own) | Q(avepoint__in=own))
+    return own.union(*suggested.values_list("partner_center_id", "avepoint_id"))
 
 
 def _pairs() -> Iterator[Pair]:
@@ -143,38 +188,42 @@ def _pairs() -> Iterator[Pair]:
                         yield Pair(pc.pk, ap.pk, why)
 
 
-def _alone(*, theirs: bool) -> CustomerQuerySet:
-    """Customers that one source only knows."""
-    return Customer.objects.filter(listed=True, in_avepoint=theirs, in_partner_center=not theirs)
-
-
 def _by_name() -> Iterator[Bearer]:
-    """Who has a name that a customer of AvePoint's alone has, in the order of the names. One both know counts on both
+    """Who has a name that customers alone have on either side, in the order of the names. One both know counts on both
     sides.
     """
-    wanted = _alone(theirs=True).exclude(plain_name="").values("plain_name")
-    named = Customer.objects.filter(listed=True, plain_name__in=wanted)
-    return _bearers(_side(named, "plain_name", theirs=True), _side(named, "plain_name", theirs=False))
+    mine, theirs = (Customer.objects.alone_in(source).exclude(plain_name="").values("plain_name") for source in BOTH)
+    wanted = theirs.filter(plain_name__in=mine)
+    if wanted.exists():
+        named = Customer.objects.filter(listed=True, plain_name__in=wanted)
+        yield from _bearers(_side(named, "plain_name", theirs=True), _side(named, "plain_name", theirs=False))
 
 
 def _by_domain(ours: set[str]) -> Iterator[Bearer]:
-    """Who has a domain that the owner of a customer of AvePoint's alone has, in the order of the domains."""
-    wanted = _alone(theirs=True).exclude(owner_domain__in={"", *ours}).values("owner_domain")
+    """Who has a domain that the owner of a customer of AvePoint's alone has, and a customer of Partner Center's alone,
+    in the order of the domains.
+    """
     listed = Customer.objects.filter(listed=True)
+    theirs = Customer.objects.alone_in(SourceName.AVEPOINT).exclude(owner_domain__in={"", *ours}).values("owner_domain")
+    custom = dict[str, list[Bearer]]()
+    for bearer in _custom_domains(listed, theirs):
+        custom.setdefault(bearer.value, []).append(bearer)
+    wanted = theirs.filter(owner_domain__in=Customer.objects.alone_in(SourceName.PARTNER_CENTER).values("domain"))
+    if not custom and not wanted.exists():
+        return
+    if custom:
+        wanted = theirs  # a domain that was read with a customer is in no column
     defaults = _bearers(
         _side(listed.filter(owner_domain__in=wanted), "owner_domain", theirs=True),
         _side(listed.filter(domain__in=wanted), "domain", theirs=False),
     )
-    custom = dict[str, list[Bearer]]()
-    for bearer in _custom_domains(listed, wanted):
-        custom.setdefault(bearer.value, []).append(bearer)
     for value, group in groupby(defaults, attrgetter("value")):
         yield from {(one.theirs, one.pk): one for one in (*group, *custom.get(value, ()))}.values()
 
 
 def _custom_domains(listed: CustomerQuerySet, wanted: QuerySet[Customer, Any]) -> Iterator[Bearer]:
     """Custom domains, read when somebody opened the customer: few have any, so these may be looked through."""
-    read = listed.filter(in_partner_center=True).exclude(custom_domains=[])
+    read = listed.filter(in_partner_center=True, profile_read_at__isnull=False).exclude(custom_domains=[])
     columns = read.values_list("pk", "key", "in_avepoint", "custom_domains")
     for rows in _slices(columns.iterator(chunk_size=BATCH)):
         named = {domain for *_, domains in rows for domain in domains}

@@ -7,11 +7,12 @@ suggestions for a person to judge.
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import F, OuterRef, ProtectedError, Q, Subquery
+from django.db.models import F, OuterRef, ProtectedError, Q, QuerySet, Subquery
 
 from partnerportal.upstream.avepoint import AvePointCustomer
 from partnerportal.upstream.partner_center import CustomerProfile, CustomerRow
@@ -55,13 +56,8 @@ class Seen(NamedTuple):
 
 
 def from_partner_center(row: CustomerRow) -> Seen:
-    return Seen(
-        row.id.lower(),
-        row.id,
-        _fit("name", row.name) or _fit("name", row.domain) or row.id,
-        _fit("domain", row.domain),
-        relationship=_fit("relationship", row.relationship),
-    )
+    name = _fit(row.name, 400) or _fit(row.domain, 400) or row.id
+    return Seen(row.id.lower(), row.id, name, _fit(row.domain, 255), "", "", "", _fit(row.relationship, 40))
 
 
 def from_avepoint(row: AvePointCustomer) -> Seen | None:
@@ -69,22 +65,13 @@ def from_avepoint(row: AvePointCustomer) -> Seen | None:
     source_id = row.id.lower()
     if not USABLE_ID.fullmatch(source_id):
         return None
-    return Seen(
-        source_id,
-        row.id,
-        _fit("name", row.organization) or row.id,
-        country=_fit("country", row.country),
-        owner_email=_fit("owner_email", row.owner_email),
-        status=_fit("status", row.job_status),
-    )
+    name, country = _fit(row.organization, 400) or row.id, _fit(row.country, 120)
+    return Seen(source_id, row.id, name, "", country, _fit(row.owner_email, 320), _fit(row.job_status, 120))
 
 
-_LONGEST: dict[str, int] = {name: getattr(SourceRow, name).field.max_length for name in staging.FIELDS}
-
-
-def _fit(name: str, text: str) -> str:
+def _fit(text: str, longest: int) -> str:
     """The text as its column takes it: PostgreSQL refuses a NUL, and what is too long."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").strip()[: _LONGEST[name]]
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").strip()[:longest]
 
 
 # --- Putting it in place ------------------------------------------------------------------------------------
@@ -94,55 +81,64 @@ def swap(walks: Mapping[SourceName, Sequence[Seen]], now: datetime, *, partial: 
     """What a sync does in the end, with rows that are in memory already."""
     with transaction.atomic():
         run = SyncRun.objects.create(state=SyncRun.State.DONE, open=None)
+        rolls = {source: staging.RollCall() for source in walks}
         for source, rows in walks.items():
-            staging.stage(run, source, rows)
-        put_in_place(run, [*walks], now, partial=partial)
+            staging.stage(run, source, rows, rolls[source])
+        put_in_place(run, rolls, now, partial=partial)
         run.delete()
 
 
 def put_in_place(
-    run: SyncRun, sources: Sequence[SourceName], now: datetime, *, partial: Collection[SourceName] = ()
+    run: SyncRun, rolls: Mapping[SourceName, staging.RollCall], now: datetime, *, partial: Collection[SourceName] = ()
 ) -> None:
-    """Put the staged walks of these sources in place of what we knew, all in one transaction. Primary keys stay.
+    """Put the walks of these sources in place of what we knew, all in one transaction. Primary keys stay.
 
     In a `partial` walk some rows could not be read, so that what is absent from it may be one of those.
     """
     with transaction.atomic():
         snapshot.hold()  # whoever decides on a match meanwhile waits for us, or we for them
-        staging.measure(StagedRow)
-        changed = False
-        for source in sources:
-            changed |= _take_over(run, source, [other for other in sources if other != source], now)
-        for source in sources:
-            if source not in partial:
-                changed |= _miss(run, source, now)
-        changed |= _honour_links()
-        matches.suggest()
-        if changed:
-            snapshot.changed()
+        absent = [pk for source, roll in rolls.items() if source not in partial for pk in staging.absent(source, roll)]
+        ids = staging.few_ids(run, rolls, absent, snapshot.FEW)
+        if ids is None:
+            _put_many(run, rolls, absent, now)
+            return
+        ids.update(*_apart().values_list("tenant_id", "avepoint_id"))
+        if ids:
+            with snapshot.changing(lambda: matches.touching(ids)):
+                _put(run, rolls, absent, now)
+        suggested = matches.compare()
+        if suggested.customers:
+            with snapshot.changing(lambda: suggested.customers):
+                suggested.write()
+        else:
+            suggested.write()
 
 
-def _take_over(run: SyncRun, source: SourceName, others: Sequence[SourceName], now: datetime) -> bool:
-    """Store what is new or different, in the order of the ids; whether anything was.
+def _put_many(run: SyncRun, sources: Collection[SourceName], absent: Sequence[int], now: datetime) -> None:
+    """So much that all is counted anew in the end."""
+    staging.measure(StagedRow)
+    with staging.many_to_come() if staging.doubles(run) else nullcontext():
+        _put(run, sources, absent, now, measured=False)
+    matches.suggest()
+    snapshot.changed()
 
-    What the other source tells anew under the same ids comes along, so that each customer is told once. It is no
-    longer different when its own turn comes.
-    """
-    after = ""
-    waiting = staging.changed(run, source).order_by("source_id")
-    while rows := list(waiting.filter(source_id__gt=after)[:BATCH]):
-        is_first, after = not after, rows[-1].source_id
-        ids = [row.source_id for row in rows]
-        for other in others:
-            rows += staging.changed(run, other).filter(source_id__in=ids)
-        _settle(rows, ids, now)
-        if is_first:
+
+def _put(
+    run: SyncRun, sources: Collection[SourceName], absent: Sequence[int], now: datetime, *, measured: bool = True
+) -> None:
+    for rows in staging.waiting(run, sources):
+        _settle([_as_source_row(row, now) for row in rows], now)
+        if not measured:
             staging.measure(SourceRow, Customer)
-    return after != ""
+            measured = True
+    for pks in staging.slices(absent):
+        _miss(pks, now)
+    _honour_links()
 
 
-def _settle(rows: Sequence[StagedRow], ids: Sequence[str], now: datetime) -> None:
-    """Turn these staged rows into source rows, and tell their customers."""
+def _settle(rows: Sequence[SourceRow], now: datetime) -> None:
+    """Store these rows, and tell their customers."""
+    ids = {row.source_id for row in rows}
     found = SourceRow.objects.filter(source__in=SourceName.values, source_id__in=ids)  # as the index has them
     known = {(row.source, row.source_id): row for row in found}
     differing: dict[str, list[SourceRow]] = defaultdict(list)
@@ -150,7 +146,7 @@ def _settle(rows: Sequence[StagedRow], ids: Sequence[str], now: datetime) -> Non
     for row in rows:
         old = known.get((row.source, row.source_id))
         if old is None:
-            new.append(_as_source_row(row, now))
+            new.append(row)
         else:
             old.missing_since = old.gone_at = None
             for name in staging.told_by(row.source):
@@ -160,12 +156,14 @@ def _settle(rows: Sequence[StagedRow], ids: Sequence[str], now: datetime) -> Non
         _update(some, [*staging.told_by(source), "missing_since", "gone_at"])
     touched = {row.customer_id for some in differing.values() for row in some}
     retell(touched | _insert(new, [*known.values()]))
-    relationships.retell([row.source_id for row in rows])
+    relationships.retell(ids)
 
 
-def _as_source_row(row: StagedRow, now: datetime) -> SourceRow:
-    told = {name: getattr(row, name) for name in ("source", "source_id", *staging.FIELDS)}
-    return SourceRow(first_seen_at=now, **told)
+def _as_source_row(staged: Sequence[str], now: datetime) -> SourceRow:
+    """All columns in their order, which takes half the time that their names would."""
+    source, source_id, given_id, *told = staged
+    every: list[Any] = [None, source, source_id, given_id, None, *told, now, None, None]
+    return SourceRow(*every)
 
 
 def _update(rows: Sequence[SourceRow], fields: Sequence[str]) -> None:
@@ -191,15 +189,15 @@ def _insert(new: Sequence[SourceRow], known: Sequence[SourceRow]) -> set[int]:
         else:
             row.customer_id = home
             at_home.add(home)
-    fresh = {source_id: Customer() for source_id in strangers}
+    blank = [field.get_default() for field in Customer._meta.concrete_fields]  # noqa: SLF001 -- public, in spite of its name
+    fresh = {source_id: Customer(*blank) for source_id in strangers}  # half the time of asking for each default
     for source_id, rows in strangers.items():
         tell(fresh[source_id], rows)
-    staging.create([*fresh.values()], "key")
+    staging.create([*fresh.values()])
     for source_id, rows in strangers.items():
         for row in rows:
             row.customer_id = fresh[source_id].pk
-    for source in SourceName:
-        staging.create([row for row in new if row.source == source], "source_id")
+    staging.create(new)
     return at_home
 
 
@@ -208,17 +206,13 @@ def _with_a_tenant(customer_ids: Collection[int]) -> set[int]:
     return set(rows.values_list("customer_id", flat=True))
 
 
-def _miss(run: SyncRun, source: SourceName, now: datetime) -> bool:
-    """Mark what this walk lacks; what the complete walk before it lacked too is gone. Whether there was anything."""
-    after = ""
-    waiting = staging.absent(run, source).order_by("source_id")
-    while rows := list(waiting.filter(source_id__gt=after)[:BATCH]):
-        after = rows[-1].source_id
-        gone = [row.pk for row in rows if row.missing_since]
-        SourceRow.objects.filter(pk__in=gone).update(gone_at=now)
-        SourceRow.objects.filter(pk__in={row.pk for row in rows}.difference(gone)).update(missing_since=now)
-        retell({row.customer_id for row in rows})
-    return after != ""
+def _miss(pks: Sequence[int], now: datetime) -> None:
+    """Mark what a walk lacks; what the complete walk before it lacked too is gone."""
+    rows = list(SourceRow.objects.filter(pk__in=pks))
+    gone = [row.pk for row in rows if row.missing_since]
+    SourceRow.objects.filter(pk__in=gone).update(gone_at=now)
+    SourceRow.objects.filter(pk__in=set(pks).difference(gone)).update(missing_since=now)
+    retell({row.customer_id for row in rows})
 
 
 # --- Telling ------------------------------------------------------------------------------------------------
@@ -390,22 +384,25 @@ def _move_visits(left: Customer, customer: Customer) -> None:
             Visit.objects.filter(pk=mine.pk).update(at=visit.at)
 
 
-def _honour_links() -> bool:
+def _honour_links() -> None:
     """Join whatever somebody has linked and a sync has brought apart: rows that are new, or come back."""
+    for decision in list(_apart()):
+        row = SourceRow.objects.select_related("customer").get(
+            source=SourceName.AVEPOINT, source_id=decision.avepoint_id
+        )
+        join(row, Customer.objects.get(pk=decision.home))
+
+
+def _apart() -> QuerySet[MatchDecision, Any]:
+    """The links whose rows belong to two customers."""
     rows = SourceRow.objects.filter(source=SourceName.PARTNER_CENTER, source_id=OuterRef("tenant_id"))
     others = SourceRow.objects.filter(source=SourceName.AVEPOINT, source_id=OuterRef("avepoint_id"))
-    apart = (
+    return (
         MatchDecision.objects.filter(undone_at=None, verdict=MatchDecision.Verdict.LINKED)
         .annotate(home=Subquery(rows.values("customer")), away=Subquery(others.values("customer")))
         .filter(home__isnull=False, away__isnull=False)
         .exclude(Q(home=F("away")))
     )
-    for decision in (found := list(apart)):
-        row = SourceRow.objects.select_related("customer").get(
-            source=SourceName.AVEPOINT, source_id=decision.avepoint_id
-        )
-        join(row, Customer.objects.get(pk=decision.home))
-    return bool(found)
 
 
 # --- What pages learn ---------------------------------------------------------------------------------------

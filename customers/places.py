@@ -5,6 +5,7 @@ customers have changed, `shift` moves the places instead.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -64,44 +65,76 @@ def _plain(value: Any) -> Any:
 # --- After a few have changed -------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where some customers stand among the known rows, in each order."""
+
+    values: Held
+    among: Mapping[str, tuple[list[int], list[int]]]  # sort key -> ids in order: those with a value, those without
+    known: Mapping[str, list[ListAnchor]]
+
+
 def held(ids: Collection[int]) -> Held:
-    """Where those of these customers that are listed stand in each order; one query."""
+    """What those of these customers that are listed have in each order; one query."""
     names = {name for columns in CustomerQuerySet.SORTS.values() for name in columns}
     rows = list(Customer.objects.listed().filter(pk__in=ids).values(*names))
     return {key: {row["id"]: [row[name] for name in CustomerQuerySet.SORTS[key]] for row in rows} for key in SORTS}
 
 
-def shift(before: Held, after: Held) -> None:
-    """Move the places along, for what some customers were and are now. Called when the change is written."""
+def standing(ids: Collection[int]) -> Standing:
+    """Asked before a change and after it. The database puts them in order, for its order of texts is its own."""
+    known: dict[str, list[ListAnchor]] = {key: [] for key in SORTS}
+    for one in ListAnchor.objects.all():
+        known[one.sort.removeprefix("-")].append(one)
+    among = {}
     for key in SORTS:
-        old, new = before[key], after[key]
+        here = Customer.objects.listed().filter(pk__in={*ids, *(one.values[-1] for one in known[key])})
+        in_order = here.order_by(*CustomerQuerySet.SORTS[key])
+        empty = in_order.filled(key, empty=True) if key in CustomerQuerySet.EMPTY else in_order.none()
+        filled = in_order.filled(key)
+        among[key] = list(filled.values_list("pk", flat=True)), list(empty.values_list("pk", flat=True))
+    return Standing(held(ids), among, known)
+
+
+def shift(before: Standing, after: Standing, total: int, empty: Mapping[str, int]) -> None:
+    """Move the places along, for what some customers were and are now. Called when the change is written; the rest
+    as for `note`.
+
+    A known row has one fewer before it for each that left a place before it, and one more for each that came. One that
+    moved itself is known no longer. Where half of them have gone so, that order is noted anew.
+    """
+    for key in SORTS:
+        old, new = before.values[key], after.values[key]
         moved = {pk for pk in old.keys() | new.keys() if old.get(pk) != new.get(pk)}
-        steps = [(held[pk], step) for held, step in ((old, -1), (new, 1)) for pk in moved if pk in held]
-        if steps:
-            _shift(key, moved, steps)
+        if not moved:
+            continue
+        left, came = _counted(before.among[key], old.keys() & moved), _counted(after.among[key], new.keys() & moved)
+        rows = []
+        for one in after.known[key]:
+            pk, way = one.values[-1], one.sort.startswith("-")
+            if pk not in moved and pk in left and pk in came:
+                place = one.place - left[pk][way] + came[pk][way]
+                rows.append(ListAnchor(sort=one.sort, place=place, values=one.values))
+        if len(rows) * ListAnchor.EVERY < total:  # either way round there should be one at every so many
+            note(total, empty, [key])
+        else:
+            _put(key, rows)
 
 
-def _shift(key: str, moved: Collection[int], steps: Sequence[tuple[Values, int]]) -> None:
-    """A known row has one fewer before it for each that left a place before it, and one more for each that came."""
-    noted = ListAnchor.objects.filter(sort__in=(key, f"-{key}"))
-    known = [one for one in noted if one.values[-1] not in moved]  # one that moved is known no longer
-    rows = Customer.objects.filter(pk__in={one.values[-1] for one in known})
-    for values, step in steps:
-        empty = _is_empty(key, values)
-        behind = rows.filled(key, empty=empty).filter(from_row(key, values, down=False, empty=empty))
-        upwards = set(behind.values_list("pk", flat=True))
-        for one in known:
-            # What is empty stands last, whichever way the others are sorted.
-            if (bare := _is_empty(key, one.values)) != empty:
-                is_behind = bare
-            else:
-                is_behind = (one.values[-1] in upwards) != one.sort.startswith("-")
-            one.place += step if is_behind else 0
-    _put(key, [ListAnchor(sort=one.sort, place=one.place, values=one.values) for one in known])
-
-
-def _is_empty(key: str, values: Values) -> bool:
-    return key in CustomerQuerySet.EMPTY and values[0] in CustomerQuerySet.EMPTY[key].values()
+def _counted(among: tuple[list[int], list[int]], counted: Collection[int]) -> dict[int, tuple[int, int]]:
+    """Id -> how many of the counted ones stand before it, upwards and downwards. Those without a value stand last
+    either way.
+    """
+    found: dict[int, tuple[int, int]] = {}
+    start = 0
+    for ids in among:
+        whole, passed = sum(pk in counted for pk in ids), 0
+        for pk in ids:
+            is_counted = pk in counted
+            found[pk] = start + passed, start + whole - passed - is_counted
+            passed += is_counted
+        start += whole
+    return found
 
 
 def from_row(key: str, values: Values, *, down: bool, empty: bool) -> Func:

@@ -6,7 +6,8 @@ characters begin a word, for they would be found nearly everywhere. A word ends 
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -217,6 +218,17 @@ def remove(database: BaseDatabaseWrapper, of: Texts = CUSTOMERS) -> None:
     """Take the indexes of a search away again."""
     with database.cursor() as cursor:
         for statement in _REMOVE[database.vendor]:
+            cursor.execute(statement.format(**vars(of)))
+
+
+@contextmanager
+def made_anew(database: BaseDatabaseWrapper, of: Texts = CUSTOMERS) -> Iterator[None]:
+    """Around very many changes, in a transaction: SQLite's indexes hear of none of them and are filled in the end."""
+    with database.cursor() as cursor:
+        for trigger in ("insert", "delete", "update"):
+            cursor.execute(f"DROP TRIGGER {of.prefix}_search_{trigger}")
+        yield
+        for statement in (*_SQLITE, *_REBUILD):
             cursor.execute(statement.format(**vars(of)))
 
 

@@ -1,15 +1,18 @@
-"""What a sync under way has read: stored page by page, compared with what we know inside the database, then forgotten.
+"""What a sync under way has read: compared page by page with what we know; only what is new or different is stored.
 
-So the memory of a sync does not grow with the list, and what did not change never comes into Python.
+So the memory of a sync does not grow with the list, and what did not change is never written.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
-from django.db.models import BooleanField, CharField, Exists, ForeignKey, Model, OuterRef, QuerySet, TextField
+import msgspec
+from django.db import IntegrityError, connection, transaction
+from django.db.models import AutoField, BooleanField, CharField, ForeignKey, Model, TextField
 
+from . import search
 from .models import Customer, SourceName, SourceRow, StagedRow, SyncRun
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 FIELDS = ("given_id", "name", "domain", "country", "owner_email", "status", "relationship")
 BATCH = 500  # rows in one statement; the database has a limit of variables
-AT_ONCE = 100  # rows in one INSERT of ours; SQLite keeps the last 128 statements, so they must not be large
+ASKED = 16_000  # rows that are asked for at once, while other threads read pages: each question may wait for them
 
 
 def told_by(source: str) -> list[str]:
@@ -25,32 +28,129 @@ def told_by(source: str) -> list[str]:
     return [name for name in FIELDS if (source, name) != (SourceName.PARTNER_CENTER, "country")]
 
 
-def stage(run: SyncRun, source: str, rows: "Sequence[Seen]") -> None:
-    """Store rows of a walk. One that came before is left out, so a page that comes twice brings each row once.
-
-    In the order of the ids, for the index: that takes half the time.
+class RollCall:
+    """Which of the rows that we know a walk has brought, by their primary keys: a byte each, so that a million are
+    little.
     """
-    columns = ("run_id", "source", "source_id", *FIELDS)
-    values = [(run.pk, source, *row) for row in sorted(rows, key=attrgetter("source_id"))]
-    _insert("customers_stagedrow", columns, values, "ON CONFLICT DO NOTHING")
+
+    def __init__(self) -> None:
+        self.same = 0  # how many came as we know them
+        self._came = bytearray()
+
+    def call(self, pk: int) -> bool:
+        """Note that this row came; False when it had come before."""
+        if pk >= len(self._came):
+            self._came.extend(bytes(pk + BATCH - len(self._came)))
+        before, self._came[pk] = self._came[pk], 1
+        return not before
+
+    def has(self, pk: int) -> bool:
+        return pk < len(self._came) and bool(self._came[pk])
 
 
-def count(run: SyncRun, source: str) -> int:
+def stage(run: SyncRun, source: str, rows: "Sequence[Seen]", roll: RollCall) -> None:
+    """Take rows of a walk: what is as we know it is noted on the roll, the rest is stored.
+
+    Of rows with one id the first counts, so a page that comes twice brings each row once.
+    """
+    news: list[Seen] = []
+    for start in range(0, len(rows), ASKED):
+        some = _unlike(source, rows[start : start + ASKED], roll)
+        known = _known(source, [row.source_id for row in some])
+        for row in some:
+            ours = known.get(row.source_id)
+            if ours is None:
+                news.append(row)
+            elif roll.call(ours[0]):
+                if ours[1] and ours[2:] == row:
+                    roll.same += 1
+                else:
+                    news.append(row)
+    # In the order of the ids, for the index: that takes half the time.
+    values = [(run.pk, source, *row) for row in sorted(news, key=attrgetter("source_id"))]
+    _insert("customers_stagedrow", ("run_id", "source", "source_id", *FIELDS), values, may_be_there=True)
+
+
+def _known(source: str, source_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """Id -> our row as primary key, whether it counts, and what the source told: by hand, for every row of every walk
+    is asked for.
+    """
+    asked = ", ".join(["%s"] * len(source_ids)) if connection.vendor == "sqlite" else "SELECT unnest(%s::text[])"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT id, {_COUNTS}, {_told(source)} FROM customers_sourcerow "  # noqa: S608  # nosec B608
+            f"WHERE source = %s AND source_id IN ({asked})",
+            [source, *(source_ids if connection.vendor == "sqlite" else [source_ids])],
+        )
+        return {row[2]: row for row in cursor.fetchall()}
+
+
+_COUNTS = "(missing_since IS NULL AND gone_at IS NULL)"
+
+
+def _told(source: str) -> str:
+    """The columns of a `Seen`. One that the source does not tell is empty, as in what comes."""
+    return ", ".join(["source_id", *(name if name in told_by(source) else "''" for name in FIELDS)])
+
+
+def _unlike(source: str, rows: "Sequence[Seen]", roll: RollCall) -> "Sequence[Seen]":
+    """The rows that SQLite does not find to be as we know them. It compares while the threads go on that read pages;
+    one by one its rows would have to wait for these.
+    """
+    if connection.vendor != "sqlite":
+        return rows
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT group_concat(ours.id), group_concat(came.key) FILTER (WHERE ours.id IS NULL)
+            FROM json_each(%s) came LEFT JOIN customers_sourcerow ours
+            ON ours.source = %s AND ours.source_id = json_extract(came.value, '$[0]')
+            AND {_COUNTS} AND json_array({_told(source)}) = came.value""",  # noqa: S608  # nosec B608
+            [msgspec.json.encode(rows).decode(), source],
+        )
+        same, others = (list(map(int, told.split(","))) if told else [] for told in cursor.fetchone())
+    roll.same += sum(map(roll.call, same))
+    return [rows[number] for number in others]
+
+
+def count(run: SyncRun, source: str, roll: RollCall) -> int:
     """How many different rows this walk has brought."""
-    return StagedRow.objects.filter(run=run, source=source).count()
+    return roll.same + StagedRow.objects.filter(run=run, source=source).count()
 
 
-def changed(run: SyncRun, source: str) -> QuerySet[StagedRow]:
-    """The staged rows of which we know no equal: new, different, or back again."""
-    same = {name: OuterRef(name) for name in ("source_id", *told_by(source))}
-    known = SourceRow.objects.filter(source=source, missing_since=None, gone_at=None, **same)
-    return StagedRow.objects.filter(~Exists(known), run=run, source=source)
+def waiting(run: SyncRun, sources: Collection[str]) -> Iterator[list[tuple[str, ...]]]:
+    """What is new, different or back again: source, id, and what was told. In the order of the ids; rows with one id
+    come together, so that each customer is told once.
+    """
+    staged = StagedRow.objects.filter(run=run, source__in=sources).order_by("source_id")
+    after = ""
+    while rows := list(staged.filter(source_id__gt=after).values_list("source", "source_id", *FIELDS)[: BATCH + 1]):
+        if len(rows) > BATCH:  # the other row of the last id may not have come along
+            rows = [row for row in rows if row[1] != rows[-1][1]]
+        after = rows[-1][1]
+        yield rows
 
 
-def absent(run: SyncRun, source: str) -> QuerySet[SourceRow]:
-    """The rows that counted so far and that this walk did not bring."""
-    seen = StagedRow.objects.filter(run=run, source=source, source_id=OuterRef("source_id"))
-    return SourceRow.objects.filter(~Exists(seen), source=source, gone_at=None)
+def absent(source: str, roll: RollCall) -> list[int]:
+    """The rows that counted so far and that this walk did not bring, by their primary keys."""
+    counted = SourceRow.objects.filter(source=source, gone_at=None).values_list("pk", flat=True)
+    return [pk for pk in counted.iterator(chunk_size=10_000) if not roll.has(pk)]
+
+
+def doubles(run: SyncRun) -> bool:
+    """Whether more was staged than there are customers, as in a first sync."""
+    return StagedRow.objects.filter(run=run).count() > Customer.objects.count()
+
+
+def few_ids(run: SyncRun, sources: Collection[str], absent: Sequence[int], most: int) -> set[str] | None:
+    """The sources' ids of all that a swap will change; None when there are more than `most`."""
+    staged = StagedRow.objects.filter(run=run, source__in=sources).values_list("source_id", flat=True)
+    ids = list(staged[: most + 1])
+    if len(ids) + len(absent) > most:
+        return None
+    found = set(ids)
+    for pks in slices(absent):
+        found.update(SourceRow.objects.filter(pk__in=pks).values_list("source_id", flat=True))
+    return found
 
 
 def measure(*tables: type[Model]) -> None:
@@ -68,39 +168,98 @@ def forget() -> None:
     StagedRow.objects.all().delete()
 
 
-def create(rows: Sequence[Customer] | Sequence[SourceRow], key: str) -> None:
-    """As bulk_create, of at most `BATCH` rows, in a fifth of the time; `key` names a field without equal values."""
+# --- Many new rows ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def many_to_come() -> Iterator[None]:
+    """Around more new customers than there are, in a transaction: SQLite makes the indexes of the list anew in the
+    end, which takes a quarter of the time. PostgreSQL would let nobody read meanwhile.
+    """
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_INDEXES)
+        indexes = cursor.fetchall()
+        for name, _ in indexes:
+            cursor.execute(f'DROP INDEX "{name}"')
+        with search.made_anew(connection):
+            yield
+        for _, statement in indexes:
+            cursor.execute(statement)
+
+
+_INDEXES = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'customers_customer' AND sql <> ''"
+
+
+def create(rows: Sequence[Customer] | Sequence[SourceRow]) -> None:
+    """As bulk_create, in a fifth of the time."""
     if not rows:
         return
-    fields = [field for field in rows[0]._meta.concrete_fields if not field.primary_key]  # noqa: SLF001 -- public, in spite of its name
-    plain = (CharField, TextField, BooleanField, ForeignKey)  # whose values the database takes as they are
-    odd = [(place, field) for place, field in enumerate(fields) if not isinstance(field, plain)]
-    take = attrgetter(*(field.attname for field in fields))
-    values = [[*take(row)] for row in rows]
-    for value in values:
-        for place, field in odd:
-            if value[place] is not None:
-                value[place] = field.get_db_prep_save(value[place], connection)
+    fields = rows[0]._meta.concrete_fields  # noqa: SLF001 -- public, in spite of its name
     table = rows[0]._meta.db_table  # noqa: SLF001
-    ids = dict(_insert(table, [str(field.column) for field in fields], values, f"RETURNING {key}, id"))
-    for row in rows:
-        row.pk = ids[getattr(row, key)]
+    for row, pk in zip(rows, _new_ids(table, len(rows)), strict=True):
+        row.pk = pk
+    plain = (CharField, TextField, BooleanField, ForeignKey, AutoField)  # whose values the database takes as they are
+    columns = [
+        [getattr(row, field.attname) for row in rows] if isinstance(field, plain) else _prepared(field, rows)
+        for field in fields
+    ]
+    _insert(table, [str(field.column) for field in fields], [*zip(*columns, strict=True)])
 
 
-def _insert(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], end: str) -> list[Any]:
-    """By hand, for this is done for every row of every walk. All names are ours."""
-    row = f"({', '.join(['%s'] * len(columns))})"
-    names = ", ".join(f'"{column}"' for column in columns)
+def _prepared(field: Any, rows: Sequence[Any]) -> list[Any]:
+    """The column's values as the database takes them. Most are what the one before is."""
     found: list[Any] = []
-    with connection.cursor() as cursor:
-        for start in range(0, len(rows), AT_ONCE):
-            some = rows[start : start + AT_ONCE]
-            cursor.execute(
-                f'INSERT INTO "{table}" ({names}) VALUES {", ".join([row] * len(some))} {end}',  # noqa: S608  # nosec B608
-                [value for row in some for value in row],
-            )
-            found += cursor.fetchall() if cursor.description else []
+    last = told = None
+    for row in rows:
+        value = getattr(row, field.attname)
+        if value != last or value is None:
+            last, told = value, None if value is None else field.get_db_prep_save(value, connection)
+        found.append(told)
     return found
+
+
+def _new_ids(table: str, number: int) -> Sequence[int]:
+    """Primary keys that nobody has or had."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":  # whoever writes is alone
+            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+            last = (cursor.fetchone() or (0,))[0]
+            return range(last + 1, last + number + 1)
+        cursor.execute("SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, number])
+        return [pk for (pk,) in cursor.fetchall()]
+
+
+def _insert(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, may_be_there: bool = False) -> None:
+    """By hand, for this is done for every new row of every walk. All names are ours. `may_be_there`: a row that is
+    there is left as it is.
+    """
+    names = ", ".join(f'"{column}"' for column in columns)
+    if connection.vendor == "postgresql":
+        try:
+            with transaction.atomic():
+                _copy(table, names, rows)
+        except IntegrityError:
+            if not may_be_there:
+                raise
+        else:
+            return
+    places, end = ", ".join(["%s"] * len(columns)), "ON CONFLICT DO NOTHING" if may_be_there else ""
+    with connection.cursor() as cursor:
+        cursor.executemany(f'INSERT INTO "{table}" ({names}) VALUES ({places}) {end}', rows)  # noqa: S608  # nosec B608
+
+
+def _copy(table: str, names: str, rows: Sequence[Sequence[Any]]) -> None:
+    """What takes PostgreSQL a tenth of an INSERT's time."""
+    with (
+        connection.wrap_database_errors,
+        connection.cursor() as cursor,
+        cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy,
+    ):
+        for row in rows:
+            copy.write_row(row)
 
 
 def slices(ids: Collection[int]) -> list[list[int]]:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -61,6 +61,7 @@ class Walk:
     skipped: bool = False  # nobody was asked, so nothing is known to be wrong
     short: bool = False  # it came whole, and brought far too little
     stopped: bool = False
+    roll: staging.RollCall = field(default_factory=staging.RollCall)
 
     def go(self, pages: "Pages") -> None:
         """Hand over page after page, each read with a budget of its own, and None at the end. What goes wrong ends up
@@ -268,8 +269,9 @@ def _store(
             raise LeaseLost
         if anew:
             staging.forget()
-        for source in {walk.source for walk, _ in came}:
-            staging.stage(run, source, [row for walk, page in came if walk.source == source for row in page or ()])
+        for walk in {walk.source: walk for walk, _ in came}.values():
+            rows = [row for other, page in came if other is walk for row in page or ()]
+            staging.stage(run, walk.source, rows, walk.roll)
 
 
 # --- Putting it in place ------------------------------------------------------------------------------------
@@ -278,13 +280,13 @@ def _store(
 def _finish(run: SyncRun, walks: Sequence[Walk]) -> None:
     """Swap in what came whole, note the rest, close the run: all of it or nothing, and only if we still hold it."""
     now = clock.now()
-    found = {walk.source: staging.count(run, walk.source) for walk in walks}
+    found = {walk.source: staging.count(run, walk.source, walk.roll) for walk in walks}
     for walk in walks:
         if not walk.problem and not _enough(walk, found[walk.source]):
             walk.short = True
             too_few = Source(name=walk.source, short_rows=found[walk.source])
             walk.problem = f"{walk.source.label} {shortage.told(too_few)}. We keep what we know."
-    whole = [walk.source for walk in walks if not walk.problem]
+    whole = {walk.source: walk.roll for walk in walks if not walk.problem}
     partial = {walk.source for walk in walks if walk.unreadable}
     failed = any(walk.problem and not walk.skipped for walk in walks)
     with transaction.atomic():

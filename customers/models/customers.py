@@ -58,6 +58,10 @@ class CustomerQuerySet(models.QuerySet["Customer"]):
     def in_one_source(self) -> Self:
         return self.from_source("pc", "ap")
 
+    def alone_in(self, source: str) -> Self:
+        """Listed ones that only this source knows, as an index has them."""
+        return self.filter(_alone(source))
+
     def gdap_ends_soon(self, now: datetime) -> Self:
         """GDAP ends within 30 days, by calendar, and does not extend by itself."""
         return self.filter(_ends_soon(now), gdap_ends_at__gte=_midnight(now))
@@ -104,6 +108,11 @@ def _is(empty: dict[str, Any]) -> Q:
     """`column = ''` or `column IS NULL`, as the indexes want it."""
     [(name, value)] = empty.items()
     return Q(**{f"{name}__isnull": True}) if value is None else Q(**{name: value})
+
+
+def _alone(source: str) -> Q:
+    """Listed customers that only this source knows."""
+    return Q(listed=True, in_partner_center=source == "partner_center", in_avepoint=source == "avepoint")
 
 
 def _midnight(now: datetime) -> datetime:
@@ -170,6 +179,10 @@ class Customer(models.Model):
                 for key, columns in CustomerQuerySet.SORTS.items()
             ),
             models.Index(fields=["missing_since"], condition=Q(missing_since__isnull=False), name="list_missing"),
+            # For the suggestions, which are looked for after each sync.
+            models.Index(fields=["plain_name", "domain"], condition=_alone("partner_center"), name="alone_in_pc"),
+            models.Index(fields=["plain_name", "owner_domain"], condition=_alone("avepoint"), name="alone_in_ap"),
+            models.Index(fields=["profile_read_at"], condition=Q(profile_read_at__isnull=False), name="profile_read"),
         ]
 
     def __str__(self) -> str:

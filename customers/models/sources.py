@@ -222,8 +222,8 @@ class StagedRow(models.Model):
     relationship = models.CharField(max_length=40, blank=True)
 
     class Meta:
-        # A page that comes twice brings each row once.
-        constraints = [models.UniqueConstraint(fields=["run", "source", "source_id"], name="one_staged_row_an_id")]
+        # A page that comes twice brings each row once. In the order in which the swap reads them.
+        constraints = [models.UniqueConstraint(fields=["run", "source_id", "source"], name="one_staged_row_an_id")]
 
     def __str__(self) -> str:
         return f"{self.source}:{self.source_id}"

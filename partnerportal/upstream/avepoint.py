@@ -6,7 +6,6 @@ token, and never anything but reading. A 401 here is about our registration, so 
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,8 +23,7 @@ _OURS = "AvePoint did not accept the portal's registration, or its secret has en
 LONGEST = 24 * 3600  # seconds that we believe a token to last
 
 
-@dataclass(frozen=True, slots=True)
-class AvePointCustomer:
+class AvePointCustomer(msgspec.Struct, frozen=True):
     """`id` is AvePoint's own, opaque, and only sometimes the tenant id; `country` a name, `job_status` an open word."""
 
     id: str

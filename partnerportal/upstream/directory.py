@@ -15,8 +15,7 @@ from partnerportal.upstream.payload import Guid, moment, parse_row
 # --- What callers see ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class CustomerRow:
+class CustomerRow(msgspec.Struct, frozen=True):
     """A customer as the list has it. `id` is its tenant id; `relationship` an open word, usually "reseller"."""
 
     id: str

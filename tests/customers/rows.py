@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from customers import merge
-from customers.models import GRAPH, Customer, MatchSuggestion, Source, SourceName
+from customers import merge, places, snapshot
+from customers.models import GRAPH, Customer, ListAnchor, MatchSuggestion, Snapshot, Source, SourceName
 from partnerportal import clock
 from partnerportal.upstream.avepoint import AvePointCustomer
 from partnerportal.upstream.partner_center import CustomerRow
@@ -46,3 +46,21 @@ def suggestions():
 def sources():
     """Key -> which sources tell of the customer, for those that are in the list."""
     return {customer.key: customer.source_words for customer in Customer.objects.filter(listed=True)}
+
+
+def kept():
+    """The facts as they are stored; pages count for themselves where no source was ever read."""
+    return snapshot.Facts.of(Snapshot.objects.get().facts)
+
+
+def known_rows():
+    """Where the known rows say that they stand, and where they do."""
+    said, true = set(), set()
+    for sort in [*places.SORTS, *(f"-{key}" for key in places.SORTS)]:
+        in_order = list(Customer.objects.listed().in_order(sort).values_list("pk", flat=True))
+        for known in ListAnchor.objects.filter(sort=sort):
+            pk = known.values[-1]
+            said.add((sort, known.place, pk, repr(known.values)))
+            now = places.held([pk])[sort.removeprefix("-")].get(pk, [])
+            true.add((sort, in_order.index(pk), pk, repr([places._plain(value) for value in now])))
+    return said, true

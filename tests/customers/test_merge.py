@@ -313,7 +313,7 @@ def test_a_broken_swap_leaves_everything_as_it_was(monkeypatch):
     def fail():
         raise RuntimeError("the last step")
 
-    monkeypatch.setattr(matches, "suggest", fail)
+    monkeypatch.setattr(matches, "compare", fail)
     with pytest.raises(RuntimeError):
         walk([pc(ONE, "After"), pc(TWO, "New")])
     assert list(Customer.objects.values_list("name", flat=True)) == ["Before"]
