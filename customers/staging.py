@@ -51,7 +51,8 @@ class RollCall:
 def stage(run: SyncRun, source: str, rows: "Sequence[Seen]", roll: RollCall) -> None:
     """Take rows of a walk: what is as we know it is noted on the roll, the rest is stored.
 
-    Of rows with one id the first counts, so a page that comes twice brings each row once.
+    Of rows with one id the first counts, or of those that come together the one that we know: a page that comes twice
+    brings each row once.
     """
     news: list[Seen] = []
     for start in range(0, len(rows), ASKED):
@@ -71,16 +72,18 @@ def stage(run: SyncRun, source: str, rows: "Sequence[Seen]", roll: RollCall) -> 
     _insert("customers_stagedrow", ("run_id", "source", "source_id", *FIELDS), values, may_be_there=True)
 
 
-def _known(source: str, source_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+def _known(source: str, source_ids: list[str]) -> dict[str, tuple[Any, ...]]:
     """Id -> our row as primary key, whether it counts, and what the source told: by hand, for every row of every walk
     is asked for.
     """
-    asked = ", ".join(["%s"] * len(source_ids)) if connection.vendor == "sqlite" else "SELECT unnest(%s::text[])"
+    is_sqlite = connection.vendor == "sqlite"
+    asked = "value FROM json_each(%s)" if is_sqlite else "unnest(%s::text[])"
+    ids = msgspec.json.encode(source_ids).decode() if is_sqlite else source_ids
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT id, {_COUNTS}, {_told(source)} FROM customers_sourcerow "  # noqa: S608  # nosec B608
-            f"WHERE source = %s AND source_id IN ({asked})",
-            [source, *(source_ids if connection.vendor == "sqlite" else [source_ids])],
+            f"WHERE source = %s AND source_id IN (SELECT {asked})",
+            [source, ids],
         )
         return {row[2]: row for row in cursor.fetchall()}
 
@@ -109,7 +112,7 @@ def _unlike(source: str, rows: "Sequence[Seen]", roll: RollCall) -> "Sequence[Se
         )
         same, others = (list(map(int, told.split(","))) if told else [] for told in cursor.fetchone())
     roll.same += sum(map(roll.call, same))
-    return [rows[number] for number in others]
+    return [rows[number] for number in sorted(others)]
 
 
 def count(run: SyncRun, source: str, roll: RollCall) -> int:
