@@ -178,9 +178,9 @@ _SQLITE = (
         END""",
 )
 _REBUILD = (
-    # Bytes that an index gathers before it writes: many rows in one transaction go in a third faster.
-    "INSERT INTO {prefix}_trigrams({prefix}_trigrams, rank) VALUES ('hashsize', 16777216)",
-    "INSERT INTO {prefix}_words({prefix}_words, rank) VALUES ('hashsize', 16777216)",
+    # Bytes that an index gathers in memory before it writes: many rows in one transaction go in faster.
+    "INSERT INTO {prefix}_trigrams({prefix}_trigrams, rank) VALUES ('hashsize', 4194304)",
+    "INSERT INTO {prefix}_words({prefix}_words, rank) VALUES ('hashsize', 4194304)",
     "INSERT INTO {prefix}_trigrams({prefix}_trigrams) VALUES ('rebuild')",
     "INSERT INTO {prefix}_words({prefix}_words) VALUES ('rebuild')",
 )
