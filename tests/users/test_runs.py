@@ -322,12 +322,14 @@ def test_a_run_on_which_no_worker_is_at_work_says_so_and_goes_on_by_itself_when_
     url = reverse("run", args=[found.key])
     assert "the run goes on." in Page(admin.get(url)).words
     move_clock(71)
+    assert "No worker" in Page(admin.get(reverse("runs"))).words
     page = Page(admin.get(url))
     assert "No worker has been at work on this run since" in page.words
     assert "Nothing is sent meanwhile, and nothing is lost." in page.words
     assert "the run goes on." not in page.words
     beat()
     assert "No worker" not in Page(admin.get(url)).words
+    assert "No worker" not in Page(admin.get(reverse("runs"))).words
     move_clock(150)
     worker.take()  # without beat: whoever is at a row is at work
     page = Page(admin.get(url))
