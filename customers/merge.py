@@ -117,7 +117,7 @@ def put_in_place(
 def _put_many(run: SyncRun, sources: Collection[SourceName], absent: Sequence[int], now: datetime) -> None:
     """So much that all is counted anew in the end."""
     staging.measure(StagedRow)
-    with staging.many_to_come() if staging.doubles(run) else nullcontext():
+    with staging.many_to_come() if staging.doubles(run, sources) else nullcontext():
         _put(run, sources, absent, now, measured=False)
     matches.suggest()
     snapshot.changed()
@@ -243,7 +243,7 @@ def retell(customer_ids: Collection[int]) -> None:
     """Tell these customers anew from their source rows."""
     for ids in staging.slices(customer_ids):
         rows: dict[int, list[SourceRow]] = defaultdict(list)
-        for row in SourceRow.objects.filter(customer_id__in=ids):
+        for row in SourceRow.objects.filter(customer_id__in=ids).order_by("pk"):  # the search text follows this order
             rows[row.customer_id].append(row)
         words: dict[int, list[str]] = defaultdict(list)
         for label in Label.objects.filter(customer_id__in=ids):

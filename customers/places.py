@@ -7,6 +7,7 @@ customers have changed, `shift` moves the places instead.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from django.db.models import BooleanField, F, Func, Q, Value, Window
@@ -21,6 +22,8 @@ Values = Sequence[Any]
 """What a customer has in the columns of one order; its id comes last."""
 Held = Mapping[str, Mapping[int, Values]]
 """Sort key -> id -> values, of some listed customers."""
+Known = Mapping[str, list[ListAnchor]]
+"""Sort key -> the known rows of that order, both ways round."""
 
 
 # --- All of them --------------------------------------------------------------------------------------------
@@ -71,7 +74,7 @@ class Standing:
 
     values: Held
     among: Mapping[str, tuple[list[int], list[int]]]  # sort key -> ids in order: those with a value, those without
-    known: Mapping[str, list[ListAnchor]]
+    known: Known
 
 
 def held(ids: Collection[int]) -> Held:
@@ -81,11 +84,14 @@ def held(ids: Collection[int]) -> Held:
     return {key: {row["id"]: [row[name] for name in CustomerQuerySet.SORTS[key]] for row in rows} for key in SORTS}
 
 
-def standing(ids: Collection[int]) -> Standing:
-    """Asked before a change and after it. The database puts them in order, for its order of texts is its own."""
-    known: dict[str, list[ListAnchor]] = {key: [] for key in SORTS}
-    for one in ListAnchor.objects.all():
-        known[one.sort.removeprefix("-")].append(one)
+def standing(ids: Collection[int], known: Known | None = None) -> Standing:
+    """Asked before a change and, with what was known then, after it. The database puts them in order, for its order of
+    texts is its own.
+    """
+    if known is None:
+        known = {key: [] for key in SORTS}
+        for one in ListAnchor.objects.all():
+            known[one.sort.removeprefix("-")].append(one)
     among = {}
     for key in SORTS:
         here = Customer.objects.listed().filter(pk__in={*ids, *(one.values[-1] for one in known[key])})
@@ -101,7 +107,7 @@ def shift(before: Standing, after: Standing, total: int, empty: Mapping[str, int
     as for `note`.
 
     A known row has one fewer before it for each that left a place before it, and one more for each that came. One that
-    moved itself is known no longer. Where half of them have gone so, that order is noted anew.
+    moved itself is known no longer. An order in which two of them have come too far apart is noted anew.
     """
     for key in SORTS:
         old, new = before.values[key], after.values[key]
@@ -110,15 +116,21 @@ def shift(before: Standing, after: Standing, total: int, empty: Mapping[str, int
             continue
         left, came = _counted(before.among[key], old.keys() & moved), _counted(after.among[key], new.keys() & moved)
         rows = []
-        for one in after.known[key]:
+        for one in before.known[key]:
             pk, way = one.values[-1], one.sort.startswith("-")
             if pk not in moved and pk in left and pk in came:
                 place = one.place - left[pk][way] + came[pk][way]
                 rows.append(ListAnchor(sort=one.sort, place=place, values=one.values))
-        if len(rows) * ListAnchor.EVERY < total:  # either way round there should be one at every so many
+        if _widest(rows, total) > ListAnchor.WIDEST:
             note(total, empty, [key])
         else:
             _put(key, rows)
+
+
+def _widest(known: Collection[ListAnchor], total: int) -> int:
+    """The most rows between two known ones of an order, either way round."""
+    ways = (sorted(one.place for one in known if one.sort.startswith("-") == down) for down in (False, True))
+    return max(after - before for way in ways for before, after in pairwise([0, *way, total]))
 
 
 def _counted(among: tuple[list[int], list[int]], counted: Collection[int]) -> dict[int, tuple[int, int]]:

@@ -108,22 +108,23 @@ def changing(touched: Callable[[], set[int]]) -> Iterator[None]:
     be. Counts the whole list where there is nothing to start from, or there are many.
     """
     hold()
+    now = clock.now()
     known = Facts.of(Snapshot.objects.values_list("facts", flat=True).get(pk=1))
     before_ids = touched()
-    if known is None or known.day != day(clock.now()) or not known.has_all or len(before_ids) > FEW:
+    if known is None or known.day != day(now) or not known.has_all or len(before_ids) > FEW:
         yield
         changed()
         return
-    before, stood = count(before_ids), places.standing(before_ids)
+    before, stood = count(before_ids, now), places.standing(before_ids)
     yield
     ids = before_ids | touched()
-    facts = known.but(before, count(ids))
+    facts = known.but(before, count(ids, now))
     if not facts.has_all:
         changed()
         return
     values = {"generation": F("generation") + 1, "facts": asdict(facts), "built_at": clock.now()}
     Snapshot.objects.filter(pk=1).update(**values)
-    places.shift(stood, places.standing(ids), facts.total, facts.empty)
+    places.shift(stood, places.standing(ids, stood.known), facts.total, facts.empty)
 
 
 def hold() -> None:
@@ -132,9 +133,9 @@ def hold() -> None:
     Snapshot.objects.filter(pk=1).update(generation=F("generation"))
 
 
-def count(ids: Collection[int] | None = None) -> Facts:
+def count(ids: Collection[int] | None = None, now: datetime | None = None) -> Facts:
     """The facts of the list as it is now, or of these customers in it."""
-    listed, now = Customer.objects.listed(), clock.now()
+    listed, now = Customer.objects.listed(), now or clock.now()
     if ids is not None:
         listed = listed.filter(pk__in=ids)
     pairs = listed.values_list("in_partner_center", "in_avepoint").annotate(n=Count("pk"))

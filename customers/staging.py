@@ -1,6 +1,6 @@
 """What a sync under way has read: compared page by page with what we know; only what is new or different is stored.
 
-So the memory of a sync does not grow with the list, and what did not change is never written.
+So a sync holds no list in memory, but for a byte a row, and what did not change is never written.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -150,9 +150,9 @@ def absent(source: str, roll: RollCall) -> list[int]:
     return [pk for pk in counted.iterator(chunk_size=10_000) if not roll.has(pk)]
 
 
-def doubles(run: SyncRun) -> bool:
+def doubles(run: SyncRun, sources: Collection[str]) -> bool:
     """Whether more was staged than there are customers, as in a first sync."""
-    return StagedRow.objects.filter(run=run).count() > Customer.objects.count()
+    return StagedRow.objects.filter(run=run, source__in=sources).count() > Customer.objects.count()
 
 
 def few_ids(run: SyncRun, sources: Collection[str], absent: Sequence[int], most: int) -> set[str] | None:

@@ -294,12 +294,15 @@ class Snapshot(models.Model):
 
 
 class ListAnchor(models.Model):
-    """The row at every 500th place of the list in one order, so that no page is slower than the first."""
+    """Rows of the list in one order whose places are known, so that no page is slower than the first: every 500th
+    when they are noted. They move with what changes, and are noted anew before two of them are too far apart.
+    """
 
     EVERY = 500
+    WIDEST = 2_000  # places between two of them
 
     sort = models.CharField(max_length=10)
-    place = models.PositiveIntegerField()  # 0, 500, 1000, …
+    place = models.PositiveIntegerField()
     values = models.JSONField()  # of the columns of that order
 
     class Meta:

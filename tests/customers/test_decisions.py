@@ -318,6 +318,7 @@ def crowd():
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_is_decided_counts_and_known_rows_are_what_counting_all_would_give(by, monkeypatch, seed):
     monkeypatch.setattr(ListAnchor, "EVERY", 4)
+    monkeypatch.setattr(ListAnchor, "WIDEST", 16)
     crowd()
     noted, note = [], places.note
     monkeypatch.setattr(places, "note", lambda total, empty, keys: (noted.extend(keys), note(total, empty, keys)))
@@ -339,7 +340,7 @@ def test_whatever_is_decided_counts_and_known_rows_are_what_counting_all_would_g
         said, true = known_rows()
         assert said == true, act
     assert len(said) > 60
-    assert len(noted) < 16  # of 16 times 6: an order is noted anew only when half of its known rows have moved
+    assert len(noted) < 16  # of 16 times 6: an order is noted anew when two known rows are too far apart
 
 
 @pytest.mark.usefixtures("pair")

@@ -1,6 +1,7 @@
 """What a walk brings, compared with what we know: only what is new or different is stored and counted."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from django.db import connection
@@ -117,6 +118,7 @@ def test_a_large_first_sync_that_breaks_leaves_everything_as_it_was(monkeypatch)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sync_that_changes_little_counts_and_numbers_as_if_it_counted_all(monkeypatch, seed):
     monkeypatch.setattr(ListAnchor, "EVERY", 4)
+    monkeypatch.setattr(ListAnchor, "WIDEST", 16)
     mine, theirs = many(range(1, 41))
     theirs += [ap(tenant(n), f"Bäckerei {n}", country="Germany") for n in range(1, 20)]
     walk(mine, theirs)
@@ -130,8 +132,32 @@ def test_a_sync_that_changes_little_counts_and_numbers_as_if_it_counted_all(monk
         said, true = known_rows()
         assert said == true
         assert suggestions() == anew()
-        assert len(said) * ListAnchor.EVERY >= kept().total * len(places.SORTS)  # no order has too few of them
+        assert widest() <= 16
     assert len(noted) < 16  # of 8 times 6
+
+
+def widest():
+    """The most places between two known rows, over all orders."""
+    ends = [0, kept().total]
+    ways = [
+        sorted([*ends, *ListAnchor.objects.filter(sort=f"{sign}{key}").values_list("place", flat=True)])
+        for key in places.SORTS
+        for sign in ("", "-")
+    ]
+    return max(after - before for way in ways for before, after in pairwise(way))
+
+
+def test_many_syncs_that_bring_names_in_one_spot_leave_no_page_far_from_a_known_row(monkeypatch):
+    monkeypatch.setattr(ListAnchor, "EVERY", 4)
+    monkeypatch.setattr(ListAnchor, "WIDEST", 16)
+    mine, theirs = many(range(1, 41))
+    walk(mine, theirs)
+    for step in range(6):
+        mine = [*mine, *(pc(tenant(100 + 10 * step + n), f"Bäckerei 20 {step} {n}") for n in range(10))]
+        walk(mine)
+        assert widest() <= 16
+        said, true = known_rows()
+        assert said == true
 
 
 def changed(dice, rows, step):
