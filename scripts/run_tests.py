@@ -63,7 +63,8 @@ def main() -> None:
     measured = [f"--cov={files.removesuffix('/*').removesuffix('.py').replace('/', '.')}" for files in GUARDED.values()]
     guards = [f"tests/{path}" for path in GUARDS]
     others = [f"--ignore=tests/{path}" for path in GUARDS]
-    run("SQLite, what is guarded", ["-m", "not torture", *guards, *measured, "--cov-report="], "sqlite", told)
+    guarded = ["-m", "not torture", *guards, *measured, "--cov-report="]
+    run("SQLite, what is guarded", guarded, "sqlite", told, waiting=CORES)
     gate(told)
     run("SQLite, all others", ["-m", "not torture", *others], "sqlite", told)
     on_postgres(told)
