@@ -56,8 +56,9 @@ class Seen(NamedTuple):
 
 
 def from_partner_center(row: CustomerRow) -> Seen:
-    name = _fit(row.name, 400) or _fit(row.domain, 400) or row.id
-    return Seen(row.id.lower(), row.id, name, _fit(row.domain, 255), "", "", "", _fit(row.relationship, 40))
+    name = _fit("name", row.name) or _fit("name", row.domain) or row.id
+    domain, relationship = _fit("domain", row.domain), _fit("relationship", row.relationship)
+    return Seen(row.id.lower(), row.id, name, domain, relationship=relationship)
 
 
 def from_avepoint(row: AvePointCustomer) -> Seen | None:
@@ -65,13 +66,18 @@ def from_avepoint(row: AvePointCustomer) -> Seen | None:
     source_id = row.id.lower()
     if not USABLE_ID.fullmatch(source_id):
         return None
-    name, country = _fit(row.organization, 400) or row.id, _fit(row.country, 120)
-    return Seen(source_id, row.id, name, "", country, _fit(row.owner_email, 320), _fit(row.job_status, 120))
+    name, country = _fit("name", row.organization) or row.id, _fit("country", row.country)
+    return Seen(
+        source_id, row.id, name, "", country, _fit("owner_email", row.owner_email), _fit("status", row.job_status)
+    )
 
 
-def _fit(text: str, longest: int) -> str:
+_LONGEST: dict[str, int] = {name: getattr(SourceRow, name).field.max_length for name in staging.FIELDS}
+
+
+def _fit(name: str, text: str) -> str:
     """The text as its column takes it: PostgreSQL refuses a NUL, and what is too long."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").strip()[:longest]
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").strip()[: _LONGEST[name]]
 
 
 # --- Putting it in place ------------------------------------------------------------------------------------
