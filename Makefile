@@ -4,6 +4,8 @@ PORT ?= 8000
 SANDBOX_PORT ?= 8001
 PROFILE ?= demo
 export PORT SANDBOX_PORT PROFILE
+# Where this is set, each of the hundreds of processes of the tests would compile Django and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Debian's and Ubuntu's own Python is built with optimisations that a plain build leaves out.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.1[1-9]) python3)
@@ -27,7 +29,7 @@ setup: $(STAMP)  ## the virtual environment .venv, from the hash-locked requirem
 
 $(STAMP): requirements-dev.lock | $(UV)
 	@test -x $(PY) || $(UV) venv --quiet --no-python-downloads --python $(PYTHON) .venv
-	@$(UV) pip sync $(CERTIFICATES) --quiet --python $(PY) --require-hashes requirements-dev.lock
+	@$(UV) pip sync $(CERTIFICATES) --quiet --compile-bytecode --python $(PY) --require-hashes requirements-dev.lock
 	@touch $@
 
 $(UV): requirements-tools.lock

@@ -150,16 +150,33 @@ SYNCED = (
     Snapshot,
     ListAnchor,
 )  # in the order in which they may be inserted
-_first_sync: dict[str, tuple[str, list[Any]]] = {}  # of each table: how its rows go in, and the rows
+_first_sync: list["Kept"] = []
 
 
-def table_of(cursor: Any, model: type[Model]) -> tuple[str, list[Any]]:
-    """The statement that puts rows into its table, and those that are there: without the ORM it takes no time."""
-    table = model._meta.db_table
-    cursor.execute(f"SELECT * FROM {table} ORDER BY {model._meta.pk.column}")
-    columns = [connection.ops.quote_name(column[0]) for column in cursor.description]
-    values = ", ".join(["%s"] * len(columns))
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})", cursor.fetchall()
+@dataclass
+class Kept:
+    """The rows of a table, to be put back without the ORM, which takes no time."""
+
+    table: str
+    columns: str
+    rows: list[Any]
+
+    @classmethod
+    def of(cls, cursor: Any, model: type[Model]) -> "Kept":
+        """All rows that are there."""
+        table = model._meta.db_table
+        cursor.execute(f"SELECT * FROM {table} ORDER BY {model._meta.pk.column}")
+        columns = ", ".join(connection.ops.quote_name(column[0]) for column in cursor.description)
+        return cls(table, columns, cursor.fetchall())
+
+    def put_back(self, cursor: Any) -> None:
+        if connection.vendor == "postgresql":
+            with cursor.copy(f"COPY {self.table} ({self.columns}) FROM STDIN") as copy:
+                for row in self.rows:
+                    copy.write_row(row)
+            return
+        values = ", ".join(["%s"] * (self.columns.count(",") + 1))
+        cursor.executemany(f"INSERT INTO {self.table} ({self.columns}) VALUES ({values})", self.rows)
 
 
 @pytest.fixture
@@ -170,15 +187,15 @@ def snapshot(sandbox: Cloud, db: None) -> None:
     """
     with connection.cursor() as cursor:
         if _first_sync:
-            for insert, rows in _first_sync.values():
-                cursor.executemany(insert, rows)
+            for kept in _first_sync:
+                kept.put_back(cursor)
             Source.objects.update(last_good_at=clock.now(), last_tried_at=clock.now())
             for statement in connection.ops.sequence_reset_sql(no_style(), list(SYNCED)):
                 cursor.execute(statement)
         else:
             run = sync.sync_now()
             assert run.state == run.State.DONE
-            _first_sync.update((model._meta.db_table, table_of(cursor, model)) for model in SYNCED)
+            _first_sync.extend(Kept.of(cursor, model) for model in SYNCED)
     sandbox.running.journal.clear()
 
 
@@ -246,7 +263,7 @@ class Entered:
     entra: requests.cookies.RequestsCookieJar
     generation: int
     refresh_tokens: set[str]
-    rows: list[tuple[str, list[Any]]]  # how the rows of a table go in, and the rows
+    rows: list[Kept]
 
     FRESH = timedelta(seconds=20)  # the session is written anew for what comes half a minute later
 
@@ -267,8 +284,8 @@ def enter_again(persona: str, cloud: Cloud) -> Browser | None:
     if left is None or cloud.touched or not left.still_holds(cloud) or not nobody_was_here():
         return None
     with connection.cursor() as cursor:
-        for insert, rows in left.rows:
-            cursor.executemany(insert, rows)
+        for kept in left.rows:
+            kept.put_back(cursor)
     browser = Browser()
     browser.cookies = copy.deepcopy(left.cookies)
     browser.entra.cookies = left.entra.copy()
@@ -299,7 +316,7 @@ def enter_first(persona: str, cloud: Cloud) -> Browser:
         models = [model for model in apps.get_models() if model._meta.db_table in written]
         models.sort(key=lambda model: list(written).index(model._meta.db_table))
         with connection.cursor() as cursor:
-            rows = [table_of(cursor, model) for model in models]
+            rows = [Kept.of(cursor, model) for model in models]
         cookies, at_entra = copy.deepcopy(browser.cookies), browser.entra.cookies.copy()
         new = set(entra.refresh) - before
         _entered[persona] = Entered(clock.now(), cookies, at_entra, entra.generation, new, rows)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from django.db import connection
 
-from customers import merge, places, snapshot, staging
+from customers import matches, merge, places, snapshot, staging
 from customers.models import Customer, ListAnchor, SourceName, SourceRow, StagedRow, SyncRun
 from tests.customers.rows import NOON, ap, kept, known_rows, pc, suggestions, tenant, walk
 
@@ -113,6 +113,22 @@ def test_a_large_first_sync_that_breaks_leaves_everything_as_it_was(monkeypatch)
     assert indexes() == before
     assert Customer.objects.search("before").get().name == "Before"
     assert not StagedRow.objects.exists()
+
+
+@pytest.mark.only_on("postgresql")  # SQLite goes by its indexes anyhow
+def test_a_large_first_sync_has_its_rows_counted_before_they_are_compared(monkeypatch):
+    """Else it plans for the first 500, and compares each with each of the others: minutes where there are thousands."""
+    monkeypatch.setattr(snapshot, "FEW", 50)
+    told = []
+
+    def suggest():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT reltuples FROM pg_class WHERE oid = 'customers_customer'::regclass")
+            told.extend(cursor.fetchone())
+
+    monkeypatch.setattr(matches, "suggest", suggest)
+    walk(*many(range(1, 1001)))
+    assert told == [Customer.objects.count()] == [2000]
 
 
 @pytest.mark.parametrize("seed", range(3))

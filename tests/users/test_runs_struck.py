@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from partnerportal.models import AuditEvent, AuditHead, TokenCache
 from partnerportal.sandbox import seed
-from tests.conftest import table_of
+from tests.conftest import Kept
 from tests.pages import Page
 from tests.requirements_plugin import POSTGRES_URL
 from tests.users.conftest import users_url
@@ -190,14 +190,14 @@ def what_a_backup_holds() -> Callable[[], None]:
     """Take a backup of what runs and the trail have; calling what is returned restores it."""
     models = (TokenCache, Operation, OnboardingRun, OnboardingRow, AuditEvent, AuditHead)
     with connection.cursor() as cursor:
-        saved = [(model, *table_of(cursor, model)) for model in models]
+        saved = [Kept.of(cursor, model) for model in models]
 
     def restore() -> None:
         with transaction.atomic(), connection.cursor() as cursor:  # the foreign keys are looked at in the end
-            for model, _, _ in reversed(saved):
-                cursor.execute(f"DELETE FROM {model._meta.db_table}")
-            for _, insert, rows in saved:
-                cursor.executemany(insert, rows)
+            for kept in reversed(saved):
+                cursor.execute(f"DELETE FROM {kept.table}")
+            for kept in saved:
+                kept.put_back(cursor)
 
     return restore
 
