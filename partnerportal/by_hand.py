@@ -20,12 +20,19 @@ Beside = Sequence[tuple[str, str]]
 
 
 def change(
-    model: type[models.Model], where: Where, values: Mapping[str, Any], *, of: Mapping[str, Where] | None = None
+    model: type[models.Model],
+    where: Where,
+    values: Mapping[str, Any],
+    *,
+    of: Mapping[str, Where] | None = None,
+    one_more: tuple[str, ...] = (),
 ) -> int:
-    """Update the rows that are so, and say how many. `of`: foreign key -> what the row that it points to must be."""
+    """Update the rows that are so, and say how many. `of`: foreign key -> what the row that it points to must be.
+    `one_more`: fields that count on.
+    """
     db = connections[DEFAULT_DB_ALIAS]
     told = _adapted(model, values.items(), db) + _wanted(model, where, db)
-    statement = _update(model, tuple(values)) + _condition(model, _shape(where))
+    statement = _update(model, tuple(values), one_more) + _condition(model, _shape(where))
     for name, theirs in (of or {}).items():
         other = _field(model, name).related_model
         statement += f" AND {_pointing_to(model, name)} {_condition(other, _shape(theirs))})"
@@ -44,6 +51,23 @@ def insert(row: models.Model) -> None:
         cursor.execute(statement, _adapted(model, values, db))
         row.pk = cursor.fetchone()[0] if row.pk is None else row.pk
     row._state.adding, row._state.db = False, db.alias
+
+
+def insert_with(row: models.Model, statement: str, told: Sequence[Any], names: tuple[str, ...]) -> bool:
+    """Store a new row, these fields of which are what `statement` returns in this order: both in one statement, so that
+    whatever it locks waits for us once less. False when it returns nothing. SQLite does not know that.
+    """
+    db, model = connections[DEFAULT_DB_ALIAS], type(row)
+    given = [name for name in _insert(model, with_key=False)[0] if name not in names]
+    values = [(name, _field(model, name).pre_save(row, add=True)) for name in given]
+    with db.cursor() as cursor:
+        cursor.execute(_insert_with(model, statement, names), [*told, *_adapted(model, values, db)])
+        found = cursor.fetchall()
+    for row.pk, *taken in found:
+        for name, value in zip(names, taken, strict=True):
+            setattr(row, name, value)
+        row._state.adding, row._state.db = False, db.alias
+    return bool(found)
 
 
 def read(model: type[M], where: Where, *related: str) -> list[M]:
@@ -175,8 +199,11 @@ def _quoted(model: type[models.Model], name: str) -> str:
 
 
 @cache
-def _update(model: type[models.Model], names: tuple[str, ...]) -> str:
-    columns = ", ".join(f"{_quoted(model, name)} = %s" for name in names)
+def _update(model: type[models.Model], names: tuple[str, ...], one_more: tuple[str, ...]) -> str:
+    columns = ", ".join(
+        [f"{_quoted(model, name)} = %s" for name in names]
+        + [f"{_quoted(model, name)} = {_quoted(model, name)} + 1" for name in one_more]
+    )
     return f"UPDATE {model._meta.db_table} SET {columns} WHERE "  # noqa: S608  # nosec B608
 
 
@@ -188,6 +215,17 @@ def _insert(model: type[models.Model], *, with_key: bool) -> tuple[list[str], st
     columns, places = ", ".join(_quoted(model, name) for name in names), ", ".join(["%s"] * len(names))
     statement = f"INSERT INTO {meta.db_table} ({columns}) VALUES ({places}) RETURNING {_quoted(model, 'pk')}"  # noqa: S608  # nosec B608
     return names, statement
+
+
+@cache
+def _insert_with(model: type[models.Model], statement: str, names: tuple[str, ...]) -> str:
+    given = [name for name in _insert(model, with_key=False)[0] if name not in names]
+    columns = ", ".join(_quoted(model, name) for name in (*names, *given))
+    taken, places = ", ".join(_quoted(model, name) for name in names), ", ".join(["%s"] * len(given))
+    return (
+        f"WITH told ({taken}) AS ({statement}) INSERT INTO {model._meta.db_table} ({columns}) "  # noqa: S608  # nosec B608
+        f"SELECT {taken}, {places} FROM told RETURNING {_quoted(model, 'pk')}, {taken}"
+    )
 
 
 @cache

@@ -7,6 +7,7 @@ the door, so one that is lost, late or doubled does no harm on any broker.
 import logging
 import logging.config
 import os
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from celery.exceptions import Reject
 from celery.signals import setup_logging, task_postrun, task_prerun
 from celery.worker import state as of_worker
 from django.conf import settings
+from django.db import close_old_connections
 
 from . import checks, log, upgrades
 
@@ -48,6 +50,9 @@ def configuration() -> dict[str, Any]:
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,
         "worker_redirect_stdouts": False,
+        # Celery closes the database before and after every task, and PostgreSQL takes longer to open it than a row of a
+        # run takes. How long a connection lasts is in the settings: see `begin_with_a_good_connection`.
+        "CELERY_DB_REUSE_MAX": sys.maxsize,
         "enable_utc": True,
         "timezone": "UTC",
         "beat_schedule_filename": str(settings.VAR_DIR / "beat-schedule"),
@@ -127,6 +132,12 @@ app.autodiscover_tasks()
 def log_as_settings_say(**_kwargs: Any) -> None:
     """Celery would set up a log of its own, without our filters."""
     logging.config.dictConfig(settings.LOGGING)
+
+
+@task_prerun.connect
+def begin_with_a_good_connection(**_kwargs: Any) -> None:
+    """As Django does before every request."""
+    close_old_connections()
 
 
 @task_prerun.connect

@@ -2,8 +2,9 @@
 
 `AuditHead` holds how long the chain is and the hash of its last row. Whoever adds a row moves the head on first, by one
 UPDATE that also gives the row its place and its hash: the lock on that one row puts the rows of all processes in one
-order, on SQLite and PostgreSQL alike. It is held until the commit, so **audit rows are the last that a transaction
-writes**: then nobody waits for another row while holding the head (decision 25; tests/conftest.py sees to it).
+order, on SQLite and PostgreSQL alike; there the row itself goes in by the same statement. The lock is held until the
+commit, so **audit rows are the last that a transaction writes**: then nobody waits for another row while holding the
+head (decision 25; tests/conftest.py sees to it).
 
 After the commit the head is kept beside the database, in VAR_DIR, and told to the log. Who rewrites the database, or
 puts back an old copy, would have to rewrite both. What verifies all this: chain_check.py.
@@ -43,6 +44,8 @@ _MOVE_ON = (
     "WHERE id = 1 RETURNING count, previous, hash"
 )
 
+_HASH_AT = "SELECT hash FROM partnerportal_auditevent WHERE seq = %s ORDER BY id DESC LIMIT 1"
+
 
 class Head(NamedTuple):
     """The end of the chain as somebody knows it: the place and the hash of the last row."""
@@ -65,22 +68,25 @@ def joined(previous: str, seq: int, content: str) -> str:
 
 def append(event: AuditEvent) -> None:
     """Insert a row at the end of the chain, in the transaction that runs. To be the last of what it writes."""
+    content = digest(event)
     with transaction.atomic(savepoint=False):
-        event.seq, event.previous, event.hash = _move_on(digest(event))
-        by_hand.insert(event)
+        if not _add(event, content):
+            _begin()
+            _add(event, content)
         transaction.on_commit(partial(keep, Head(event.seq, event.hash), event.previous), robust=True)
 
 
-def _move_on(content: str) -> tuple[int, str, str]:
-    statement = _MOVE_ON.format(hashed=_SHA256[connection.vendor].format("hash || (count + 1) || %s"))
+def _add(event: AuditEvent, content: str) -> bool:
+    """Move the head on and insert the row. False when there is no head."""
+    move_on = _MOVE_ON.format(hashed=_SHA256[connection.vendor].format("hash || (count + 1) || %s"))
+    if connection.vendor == "postgresql":  # in one statement, for everybody waits who writes
+        return by_hand.insert_with(event, move_on, [content], ("seq", "previous", "hash"))
     with connection.cursor() as cursor:
-        cursor.execute(statement, [content])
+        cursor.execute(move_on, [content])
         moved = cursor.fetchall()
-        if not moved:
-            _begin()
-            cursor.execute(statement, [content])
-            moved = cursor.fetchall()
-    return moved[0]  # type: ignore[no-any-return]
+    for event.seq, event.previous, event.hash in moved:
+        by_hand.insert(event)
+    return bool(moved)
 
 
 def _begin() -> None:
@@ -104,7 +110,12 @@ def stop(why: str) -> None:
 
 def hash_at(seq: int) -> str | None:
     """The hash of the row at this place as the database has it; None where there is none."""
-    return AuditEvent.objects.filter(seq=seq).values_list("hash", flat=True).first() if seq else FIRST
+    if not seq:
+        return FIRST
+    with connection.cursor() as cursor:
+        cursor.execute(_HASH_AT, [seq])
+        found = cursor.fetchone()
+    return found[0] if found else None
 
 
 # --- Beside the database --------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def the_trail_comes_last() -> Iterator[None]:
         held[:] = [name for name in held if name in open_now]
         if word in ("INSERT", "UPDATE", "DELETE") and not is_trail:
             assert not held, f"written after the audit trail, in the same transaction: {sql[:200]}"
-        if word == "UPDATE" and is_trail:
+        if is_trail and word in ("UPDATE", "WITH T"):  # which moves the head on, by itself or with its row
             held[:] = open_now
         return execute(sql, params, many, context)
 
@@ -304,7 +304,7 @@ def enter_first(persona: str, cloud: Cloud) -> Browser:
     entra, written = cloud.running.cloud.entra, dict[str, None]()
 
     def watch(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if found := re.match(r'INSERT (?:OR IGNORE )?INTO "?(\w+)', sql):
+        if found := re.search(r'\bINSERT (?:OR IGNORE )?INTO "?(\w+)', sql):
             written[found[1]] = None
         return execute(sql, params, many, context)
 

@@ -57,6 +57,26 @@ def test_a_row_that_is_inserted_is_the_one_that_save_would_have_stored(maya):
         event.save()
 
 
+@pytest.mark.only_on("postgresql")
+def test_a_row_that_is_inserted_with_what_another_statement_returns_is_stored_and_told_so(maya):
+    said = {"attempt": uuid.uuid4(), "kind": "intent", "mode": "sandbox", "at": clock.now()}
+    event = AuditEvent(fields={"name": ["", "Zoë"]}, actor_name=maya.name, status=200, **said)
+    places = ("seq", "previous", "hash")
+    assert by_hand.insert_with(event, "SELECT %s + 1, %s, 'b'", [6, "a"], places)
+    assert values_of(AuditEvent.objects.get(pk=event.pk)) == values_of(event)
+    assert (event.seq, event.previous, event.hash) == (7, "a", "b")
+    with pytest.raises(TypeError, match="never changed"):
+        event.save()
+    assert not by_hand.insert_with(AuditEvent(**said), "SELECT 1, 'a', 'b' WHERE %s = 2", [3], places)
+    assert AuditEvent.objects.count() == 1
+
+
+def test_what_counts_on_does_so_beside_what_is_changed(grant):
+    assert by_hand.change(TokenCache, {"pk": grant.pk}, {"sealed": b"new"}, one_more=("fence",)) == 1
+    found = TokenCache.objects.get(pk=grant.pk)
+    assert (bytes(found.sealed), found.fence) == (b"new", grant.fence + 1)
+
+
 def test_only_what_is_so_is_changed_and_it_is_said_how_many(maya, grant):
     later = clock.now() + timedelta(hours=1)
     held = {"pk": grant.pk, "fence": 0}

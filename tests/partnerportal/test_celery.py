@@ -5,6 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from celery.fixups.django import DjangoWorkerFixup
+from django.db import connection as database
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from kombu.messaging import Consumer
@@ -99,3 +101,17 @@ def test_every_task_of_the_schedule_exists_and_its_message_expires():
         assert line["task"] in celery.app.tasks
         assert isinstance(line["schedule"], timedelta)
         assert line["options"]["expires"] == line["schedule"].total_seconds()
+
+
+@pytest.mark.only_on("postgresql")  # a file is opened in no time
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_keeps_its_connection_from_task_to_task_for_as_long_as_the_settings_say():
+    fixup = DjangoWorkerFixup(celery.app)
+    database.ensure_connection()
+    fixup.close_database()
+    assert database.connection
+    celery.begin_with_a_good_connection()
+    assert database.connection
+    database.close_at = 0.0  # its time is over
+    celery.begin_with_a_good_connection()
+    assert not database.connection

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Count, F, Q
+from django.db.models import Count, Q
 
 from customers.models import Customer
 from partnerportal import by_hand, clock
@@ -268,8 +268,8 @@ class OnboardingRow(models.Model):
         if state == cls.State.CONFLICT and operation.kind == Operation.Kind.CREATE and operation.target_id:
             state = cls.State.DIFFERS  # a look-up has found another user, and compared the two
         told = {name: getattr(operation, name) for name in ("detail", "target_id", "code", "correlation_id")}
-        left = cls.objects.filter(op_id=operation.op_id, state=cls.State.UNKNOWN)
-        left.update(**told, state=state, operation=operation, fence=F("fence") + 1, decided_at=clock.now())
+        told |= {"state": state, "operation": operation, "decided_at": clock.now()}
+        by_hand.change(cls, {"op_id": operation.op_id, "state": cls.State.UNKNOWN}, told, one_more=("fence",))
 
     @classmethod
     def counts(cls, run: OnboardingRun) -> dict[str, int]:
