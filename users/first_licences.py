@@ -232,6 +232,8 @@ def told(create: Operation, trouble: str = "") -> Told | None:
         return Told("info", f"The {what} {were} not sent: that waits until this is known.")
     if following.undecided:
         return Told("warn", f"We do not know yet if the {what} {were} assigned.", "", its_page, "Check the licences")
+    if not create.target_id:
+        return Told("info", f"The {what} {were} not assigned: the user was not created.")
     form = reverse("user-licences", args=[create.customer.key, create.target_id])
     reason, body = _why(following)
     return Told("warn", f"The {what} {were} {reason}.", body, form, "Assign licences")

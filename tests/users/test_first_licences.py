@@ -192,6 +192,26 @@ def test_a_process_that_dies_after_the_create_loses_no_licence(admin, directory,
     assert [line["request_id"] for line in directory.writes()] == [fields["op_id"], follower(fields)]
 
 
+def test_a_create_that_is_given_up_says_so_and_takes_its_licences_with_it(admin, sandbox, directory, move_clock):
+    fields = wish(admin, ENTERPRISE_E3)
+    sandbox.fault("partnercenter", "drop_before", method="POST", path="/users$")
+    admin.post(new_url(), fields)
+    sandbox.no_faults()
+    move_clock(200)
+    assert "Give it up" in Page(admin.post(operation_url(fields["op_id"]), {"step": "check"})).words
+    answers = [
+        admin.post(operation_url(fields["op_id"]), {"step": "stop"}),
+        admin.get(operation_url(fields["op_id"])),
+        admin.post(new_url(), fields),  # the same form, sent once more
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert all("Maya Lind was not created" in Page(answer).words for answer in answers)
+    assert set(Operation.objects.values_list("kind", "state")) == {("create", "stopped"), ("licences", "stopped")}
+    assert directory.named("maya.lind") == []
+    words = first_licences.in_words(Operation.objects.get(op_id=fields["op_id"]))
+    assert words == "The licence was not assigned: the user was not created."
+
+
 @pytest.mark.parametrize("step", ["send", "stop"])
 def test_what_was_not_sent_is_found_again_and_sent_or_given_up(admin, sandbox, directory, step):
     fields = wish(admin, ENTERPRISE_E3)

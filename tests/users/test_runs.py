@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.urls import reverse
 
+from customers.models import Customer
 from partnerportal import clock
 from partnerportal.models import AuditEvent, TokenCache
 from partnerportal.sandbox.seed_licences import BUSINESS_PREMIUM, ENTERPRISE_E3, POWER_BI_PRO
@@ -24,6 +25,7 @@ from .runs import (
     Worker,
     all_accounted_for,
     checked,
+    customer,
     newcomers,
     people,
     sign_in_of,
@@ -241,6 +243,40 @@ def test_stop_takes_effect_between_two_rows_and_what_was_created_stays(admin, di
     assert states(found) == ["done", "stopped", "stopped"]
     assert (again(found).state, len(directory.writes())) == (State.STOPPED, 1)
     assert all_accounted_for(found, 3)
+
+
+def test_of_a_customer_that_leaves_the_list_nothing_more_is_sent_and_its_run_can_still_be_stopped(
+    admin, directory, worker, sandbox, move_clock
+):
+    found = creating("anna", "bert", "cleo")
+    worker.messages += delivery.due(found)
+    worker.take()
+    sandbox.fault("partnercenter", "drop_before", method="POST", path="/users$")
+    worker.take()  # of whom nobody knows
+    sandbox.no_faults()
+    Customer.objects.filter(pk=customer().pk).update(listed=False)
+    url = reverse("run", args=[found.key])
+    page = Page(admin.get(url))
+    assert "Stop" in page.words
+    assert "Anna" not in page.words
+    worker.take()
+    assert states(found) == ["done", "sent", "conflict"]
+    assert found.rows.get(line=3).detail == "This customer has left the partner’s list. Nothing was sent."
+    for seconds in range(100, 1000, 100):  # it is looked up, and not sent again
+        move_clock(seconds)
+        beat()
+        worker.drain()
+    assert states(found) == ["done", "unknown", "conflict"]
+    assert len(posts(directory)) == 2
+    assert admin.get(url).status_code == 404  # over, and not the partner's any more
+
+
+def test_a_run_whose_customer_left_the_list_is_stopped_by_whoever_started_it(admin, directory, worker):
+    found = creating("anna")
+    Customer.objects.filter(pk=customer().pk).update(listed=False)
+    admin.post(reverse("run", args=[found.key]), {"step": "stop"})
+    beat()
+    assert (again(found).state, states(found), directory.writes()) == (State.STOPPED, ["stopped"], [])
 
 
 def test_what_was_sent_is_found_out_before_a_stopped_run_is_over(admin, worker, sandbox, move_clock):

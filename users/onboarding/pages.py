@@ -28,12 +28,14 @@ NOT_YOURS = "Only whoever started a run may go on with it: it runs with their si
 def access_run(key: uuid.UUID, by: Operator) -> OnboardingRun:
     """The only way to a run by its key: one's own, or anybody's for a Portal.Admin, while a customer of it is listed.
 
+    One that has not ended can be reached, and stopped, whatever became of its customers; their rows are not shown.
     Raises Http404, the same for a run of somebody else and for one that does not exist (TRUST T14).
     """
     run = OnboardingRun.objects.select_related("by", "grant", "origin").filter(key=key).first()
     if run is None or not (run.by_id == by.pk or may(by, Permission.AUDIT_ALL)):
         raise Http404("no such run")
-    if run.rows.exclude(customer=None).exists() and not run.rows.filter(customer__listed=True).exists():
+    is_about_some = run.rows.exclude(customer=None).exists()
+    if not run.is_open and is_about_some and not run.rows.filter(customer__listed=True).exists():
         raise Http404("no such run")
     return run
 

@@ -44,6 +44,7 @@ PUT_BACK = (
     "created them. Then set a new password: the first one is lost."
 )
 LICENCES_WAIT = "The user is there. The licences are still to be assigned."
+LEFT = "This customer has left the partner’s list. Nothing was sent."
 OTHER_TENANT = "This customer has another tenant now than the one that was checked. Nothing was sent."
 STILL_OPEN = "Another form or run has sent a user with this name, and nobody knows yet if it was created."
 
@@ -149,6 +150,9 @@ def _send(row: OnboardingRow, grant: TokenCache) -> None:
     if row.customer is None or row.customer.tenant_id != row.tenant_id:
         _settle(row, State.CONFLICT, OTHER_TENANT)
         return
+    if not row.customer.listed:
+        _settle(row, State.CONFLICT, LEFT)
+        return
     op_id = uuid.uuid4()
     still_ours = partial(row.write, to_go_on=True, state=State.SENT, op_id=op_id)
     try:
@@ -231,7 +235,8 @@ def _find_out(row: OnboardingRow, operation: Operation, grant: TokenCache) -> No
     try:
         actions.check_again(operation, by=row.run.by, grant=grant, in_run=True)
         is_late = abs(clock.now() - operation.created_at) > REPLICATION
-        if operation.may_go_again and is_late and row.write(to_go_on=True):
+        may_go = operation.may_go_again and is_late and operation.customer.listed
+        if may_go and row.write(to_go_on=True):
             actions.send_again(operation, proved=False, by=row.run.by, grant=grant, in_run=True)
     except (SignInAgain, Throttled):
         raise
