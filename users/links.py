@@ -72,11 +72,11 @@ def _kept(passphrase: Secret) -> str:
 
 
 def _make(operation: Operation, lasts: timedelta, passphrase: str, *, by: Operator, grant: TokenCache) -> Secret:
+    if operations.newer_password(operation):  # and a link to that one is not to end for this
+        raise NothingToHandOver("a newer password was set for this user since")
     password = operations.password_of(operation, by=by, grant=grant)
     if password is None:
         raise NothingToHandOver(NOT_KEPT)
-    if operation.target_id and operations.newer_password(operation):  # and a link to that one is not to end for this
-        raise NothingToHandOver("a newer password was set for this user since")
     token, now = Secret(secrets.token_urlsafe(32)), clock.now()
     link = HandoverLink(operation=operation, token_hash=_hashed(token), created_at=now, expires_at=now + lasts)
     link.sealed_password = vault.seal(_SEALED_AS, str(link.pk), password.reveal())

@@ -279,7 +279,7 @@ def password_of(operation: Operation, *, by: Operator, grant: TokenCache) -> Sec
     """The password that was set, for the person and the sign-in that set it, until Done or 15 minutes.
 
     A row of a run has no answer that somebody reads at once: its password is there for its owner, until Done or a day.
-    Of a user who was deleted since there is nothing to hand over.
+    Of a user who was deleted since, or has a newer one, there is nothing to hand over.
     """
     if operation.sealed_password is None or operation.state != State.DONE or operation.decided_at is None:
         return None
@@ -288,7 +288,7 @@ def password_of(operation: Operation, *, by: Operator, grant: TokenCache) -> Sec
         return None
     if clock.now() - operation.decided_at >= (Operation.SEALED_FOR if in_a_run else Operation.SHOWN_FOR):
         return None
-    if was_deleted(operation):
+    if was_deleted(operation) or newer_password(operation):
         return None
     try:
         return _open(operation)
@@ -329,11 +329,17 @@ def claimed_by_another(operation: Operation, user_id: str) -> bool:
 
 
 def newer_password(operation: Operation) -> bool:
-    """Whether a password was set for the same user after this operation was thought of."""
+    """Whether a password was sent for the same user after this operation's, and set.
+
+    What counts is when each was sent: what became of the older one may have been found out later.
+    """
+    if not operation.target_id:
+        return False
     later = Operation.objects.filter(
         tenant_id=operation.tenant_id, target_id=operation.target_id, state=State.DONE, sets_password=True
     )
-    return later.exclude(pk=operation.pk).filter(decided_at__gt=operation.created_at).exists()
+    since = operation.sent_at or operation.created_at
+    return later.exclude(pk=operation.pk).filter(sent_at__gt=since).exists()
 
 
 def fate(tenant_id: Any, target_id: Any) -> QuerySet[Operation, str]:

@@ -243,6 +243,7 @@ def outcome(
         links = list(operation.links.all())
         context |= {"links": links, "link_form": link_form or forms.LinkForm(), "link_address": link_address}
         context["kept_for_link"] = any(link.is_open for link in links)
+        context["replaced"] = operation.sets_password and operations.newer_password(operation)
         context["first_licences"] = first_licences.told(operation, unsent)
         return render_page(request, "users/done.html", "form_area", context, status=status)
     if operation.undecided:

@@ -303,6 +303,36 @@ def test_no_link_is_made_of_a_password_that_was_replaced_and_the_one_of_the_newe
     assert told(Browser().post(address)) == newer
 
 
+def test_of_a_create_that_is_found_out_after_a_reset_the_newer_password_and_its_link_stay(
+    admin, sandbox, directory, move_clock
+):
+    fields = newcomer(admin)
+    sandbox.fault("partnercenter", "drop_after", method="POST", path="/users$")
+    admin.post(new_url(), fields)
+    sandbox.no_faults()
+    [maya] = directory.named("maya.lind")
+    move_clock(60)
+    url = reverse("user-reset", args=[tenant("contoso"), maya.id])
+    newer = shown_password(admin.post(url, filled(admin, url)))
+    address = address_in(ask_for_link(admin, Operation.objects.get(kind="reset")))
+    move_clock(120)
+    found_out = admin.post(operation_url(fields["op_id"]), {"step": "check"})
+    assert Operation.objects.get(op_id=fields["op_id"]).state == "done"
+    assert shown_password(found_out) == ""
+    assert "A newer password was set for this user since." in Page(found_out).words
+    tasks.purge_secrets()
+    assert told(Browser().post(address)) == newer == directory.named("maya.lind")[0].password
+
+
+def test_the_page_of_an_older_password_does_not_show_it_any_more(admin):
+    operation, _ = created(admin)
+    here = operation_url(str(operation.op_id))
+    assert shown_password(admin.get(here))
+    url = reverse("user-reset", args=[tenant("contoso"), operation.target_id])
+    admin.post(url, filled(admin, url))
+    assert shown_password(admin.get(here)) == ""
+
+
 def test_no_link_is_made_of_a_password_that_done_destroys_meanwhile(writer, monkeypatch):
     """Between our look at the password and the link, another tab has pressed Done: then it is gone for good."""
     operation, _ = created(writer)
