@@ -110,31 +110,46 @@ def create_user(
             return operations.wait_for(earlier)
         _must_be_allowed([Action.CREATE], customer, by=by, grant=grant, in_run=in_run)
         if not in_run:  # a run has looked, and the database lets no second one in
-            _must_be_decided(customer, fields["user_principal_name"], but=op_id)
+            _must_be_decided(customer, fields["user_principal_name"], but=op_id, by=by, grant=grant)
         partner_center = grants.partner_center(grant)
         sight = _seen(partner_center, customer, fields["user_principal_name"], despite_deleted, in_run=in_run)
+        begin = partial(
+            operations.begin,
+            op_id,
+            **what,
+            by=by,
+            grant=grant,
+            customer=customer,
+            target_name=name,
+            password=password or passwords.generate(fields["user_principal_name"]),
+            licences=licences,
+            seen_absent_at=sight.absent_at,
+        )
         try:
-            operation = operations.begin(
-                op_id,
-                **what,
-                by=by,
-                grant=grant,
-                customer=customer,
-                target_name=name,
-                password=password or passwords.generate(fields["user_principal_name"]),
-                licences=licences,
-                seen_absent_at=sight.absent_at,
-            )
+            operation = begin()
         except IntegrityError:
             if earlier := known():  # the other of two presses was faster
                 return operations.wait_for(earlier)
-            _must_be_decided(customer, fields["user_principal_name"], but=op_id)  # the other of two forms
-            raise
+            # The other of two forms; or what a run finds in its way.
+            _must_be_decided(customer, fields["user_principal_name"], but=op_id, by=by, grant=grant)
+            operation = begin()
     return operations.send(operation, partial(_write_of(operation).send, partner_center, operation))
 
 
-def _must_be_decided(customer: Customer, user_name: str, *, but: uuid.UUID) -> None:
-    if older := operations.undecided_create(customer, user_name, but=but):
+def _must_be_decided(
+    customer: Customer, user_name: str, *, but: uuid.UUID, by: Operator, grant: TokenCache
+) -> None:
+    """Raises `StillOpen` while nobody knows what became of another create of this name.
+
+    Whoever sent it may have left. Once it cannot go again, for its password is gone, whoever wants the name next looks.
+    """
+    older = operations.undecided_create(customer, user_name, but=but)
+    if older is None:
+        return
+    operations.settled(older)
+    if older.state == State.UNKNOWN and not older.has_password:
+        _write_of(older).check(older, grants.partner_center(grant), by)
+    if older.undecided:
         raise operations.StillOpen(older) from None
 
 

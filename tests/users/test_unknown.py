@@ -11,9 +11,11 @@ from partnerportal import clock
 from tests.pages import Page
 from users import operations
 from users.models import Operation, SeenNames
+from users.onboarding.run import carry_out
 from users.tasks import purge_secrets
 
 from .conftest import new_url, newcomer, operation_url, shown_password, tenant, trail
+from .runs import checked, newcomers, start, states
 
 WE_DO_NOT_KNOW = "We do not know if Maya Lind was created"
 DID_IT = [
@@ -488,7 +490,7 @@ def test_a_name_that_somebody_else_has_under_way_is_told_with_who_and_when(write
     pressed(writer, sandbox)
     answer = admin.post(new_url(), newcomer(admin))
     assert answer.status_code == 409
-    assert "Tom Reyes sent a user with this name at" in Page(answer).words
+    assert "Tom Reyes sent a user with this name on" in Page(answer).words
     assert shown_password(answer) == ""
     assert len(directory.writes()) == 1
 
@@ -512,7 +514,7 @@ def test_of_two_forms_pressed_at_the_same_moment_one_is_sent(writer, admin, sand
     monkeypatch.setattr(operations, "undecided_create", too_early)
     answer = admin.post(new_url(), theirs)
     assert answer.status_code == 409
-    assert "Tom Reyes sent a user with this name at" in Page(answer).words
+    assert "Tom Reyes sent a user with this name on" in Page(answer).words
     assert WE_DO_NOT_KNOW in Page(answers[0]).words
     (user,) = directory.named("maya.lind")
     assert shown_password(step(writer, mine, "check")) == user.password
@@ -614,6 +616,43 @@ def test_after_a_day_it_does_not_go_again(writer, sandbox, directory, move_clock
     words = Page(step(writer, fields, "check")).words
     assert "Maya Lind was not created A day later there is no user maya.lind@" in words
     assert Operation.objects.get().state == Operation.State.STOPPED
+
+
+def left_behind(writer, sandbox, kind):
+    """A create of the writer's, half a year ago, that nobody has looked up."""
+    fields, _ = pressed(writer, sandbox, kind)
+    sandbox.no_faults()
+    then = clock.now() - timedelta(days=180)
+    Operation.objects.update(created_at=then, sent_at=then)
+    SeenNames.objects.all().delete()
+    purge_secrets()
+    return Operation.objects.get(op_id=fields["op_id"])
+
+
+def test_a_name_whose_author_is_gone_is_free_for_whoever_wants_it_next(writer, admin, sandbox, directory):
+    older = left_behind(writer, sandbox, "drop_before")
+    assert shown_password(admin.post(new_url(), newcomer(admin)))
+    older.refresh_from_db()
+    assert (older.state, older.detail.startswith("A day later there is no user maya.lind@")) == ("stopped", True)
+    assert len(directory.named("maya.lind")) == 1
+    assert ("outcome", "check create user", "failed") in trail()
+
+
+def test_whom_a_create_has_made_whose_author_is_gone_is_there_and_not_made_twice(writer, admin, sandbox, directory):
+    older = left_behind(writer, sandbox, "drop_after")
+    answer = admin.post(new_url(), newcomer(admin))
+    assert answer.status_code == 422  # the name is taken, by whom the writer had created
+    older.refresh_from_db()
+    assert (older.state, len(directory.named("maya.lind"))) == ("done", 1)
+
+
+def test_a_run_too_gets_a_name_whose_author_is_gone(writer, admin, sandbox, directory):
+    left_behind(writer, sandbox, "drop_before")
+    run = checked()
+    newcomers(run, "maya.lind")
+    start(run)
+    carry_out(run.rows.get().pk)
+    assert (states(run), len(directory.named("maya.lind"))) == (["done"], 1)
 
 
 def test_after_a_day_a_look_up_still_finds_who_was_created(writer, sandbox):
