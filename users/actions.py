@@ -136,9 +136,7 @@ def create_user(
     return operations.send(operation, partial(_write_of(operation).send, partner_center, operation))
 
 
-def _must_be_decided(
-    customer: Customer, user_name: str, *, but: uuid.UUID, by: Operator, grant: TokenCache
-) -> None:
+def _must_be_decided(customer: Customer, user_name: str, *, but: uuid.UUID, by: Operator, grant: TokenCache) -> None:
     """Raises `StillOpen` while nobody knows what became of another create of this name.
 
     Whoever sent it may have left. Once it cannot go again, for its password is gone, whoever wants the name next looks.

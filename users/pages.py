@@ -188,8 +188,8 @@ def still_open(
         return outcome(request, operations.settled(operation), "This name was sent before, in another form.")
     when = timezone.localtime(operation.created_at)
     reason = (
-        f"{operation.by.name} sent a user with this name on {when:%-d %b %Y at %H:%M}, and nobody knows yet if it was created. "
-        "Ask them to check, or choose another name."
+        f"{operation.by.name} sent a user with this name on {when:%-d %b %Y at %H:%M}, and nobody knows yet if it was "
+        "created. Ask them to check, or choose another name."
     )
     return form_again(request, customer, form, "users/new.html", denied=reason, status=409)
 
