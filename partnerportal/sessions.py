@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.sessions.backends.base import UpdateError
+from django.db import transaction
 from django.db.models import Q
+from django.dispatch import Signal
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
@@ -36,6 +38,9 @@ UNPROVED_WORDS = {
     "untold": "Microsoft did not say when you last gave your password or your key, so that sign-in proves nothing. "
     "Whoever runs Partner Desk has to add the optional claim auth_time to its app registration.",
 }
+
+renewed = Signal()
+"""In one browser, a sign-in took the place of an older one of the same person: `old` and `new`, ids of TokenCache."""
 
 
 def mode() -> str:
@@ -67,10 +72,24 @@ def start(
     copies = TokenCache.objects.filter(operator=operator, goes_on=False).exclude(job=None)
     copies.filter(Q(belongs_to=None) | Q(belongs_to=replaced)).update(belongs_to=grant)  # jobs go on with this one
     if replaced:
-        TokenCache.objects.filter(pk=replaced).delete()
+        _take_over(replaced, grant)
     sign_ins = TokenCache.objects.filter(operator=operator, job=None)
     newest = sign_ins.order_by("-created_at", "-pk")[:PER_PERSON]
     sign_ins.exclude(pk__in=list(newest.values_list("pk", flat=True))).delete()
+
+
+def _take_over(replaced: str, grant: TokenCache) -> None:
+    """End the sign-in that this browser had before. What the same person was at with it goes on with the newer one:
+    whoever signs in anew to prove who they are, in another tab perhaps, must not lose a password that was just set.
+    """
+    with transaction.atomic():
+        older = TokenCache.objects.filter(pk=replaced).first()
+        if older and older.operator_id == grant.operator_id:
+            for link in TokenCache._meta.related_objects:  # noqa: SLF001 -- public, in spite of its name
+                if link.related_model is not TokenCache:
+                    link.related_model.objects.filter(**{link.field.name: older}).update(**{link.field.name: grant})
+            renewed.send(sender=TokenCache, old=older.pk, new=grant.pk)
+        TokenCache.objects.filter(pk=replaced).delete()
 
 
 def end(request: HttpRequest) -> None:

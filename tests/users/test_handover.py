@@ -324,6 +324,22 @@ def test_of_a_create_that_is_found_out_after_a_reset_the_newer_password_and_its_
     assert told(Browser().post(address)) == newer == directory.named("maya.lind")[0].password
 
 
+def test_who_signs_in_anew_in_another_tab_still_hands_over_whom_they_have_just_created(admin):
+    operation, _ = created(admin)
+    admin.sign_in("admin")
+    here = admin.get(operation_url(str(operation.op_id)))
+    answer = admin.post(operation_url(str(operation.op_id)), {"step": "link", "hours": "24"})
+    assert told(Browser().post(address_in(answer))) == shown_password(here) != ""
+
+
+def test_another_person_who_signs_in_on_the_same_screen_sees_no_password_of_the_one_before(admin):
+    operation, _ = created(admin)
+    admin.sign_in("writer")
+    assert admin.get(operation_url(str(operation.op_id))).status_code == 404
+    admin.sign_in("admin")
+    assert shown_password(admin.get(operation_url(str(operation.op_id)))) == ""
+
+
 def test_the_page_of_an_older_password_does_not_show_it_any_more(admin):
     operation, _ = created(admin)
     here = operation_url(str(operation.op_id))

@@ -336,6 +336,13 @@ def test_whoever_has_signed_in_anew_and_proved_nothing_is_told_why(admin):
     assert "Sign in again to create them" in words
 
 
+def test_a_check_goes_on_with_the_newer_sign_in_of_whoever_asked_for_it(admin):
+    upload(admin, csv(HEADER, ("Jon", "Smith", "", "NL", "", "")), url=CONTOSO)
+    admin.sign_in("admin")  # in another tab, to prove who they are
+    run = checked()
+    assert (run.state, run.checking.problem) == (OnboardingRun.State.CHECKED, "")
+
+
 def test_the_walk_ends_with_the_sign_in_that_asked_for_it(admin):
     upload(admin, csv(HEADER, ("A", "B", "a.b", "DE", "", "")), url=CONTOSO)
     TokenCache.objects.all().delete()
