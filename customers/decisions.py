@@ -15,7 +15,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from partnerportal import audit, clock
 from partnerportal.models import AuditEvent, Operator
 
-from . import merge, snapshot
+from . import joining, snapshot
 from .matches import in_force, to_check, touching
 from .models import Customer, MatchDecision, MatchSuggestion, Reason, SourceName, SourceRow
 
@@ -109,7 +109,7 @@ def _decide(
     )
     if verdict == Verdict.LINKED:
         MatchSuggestion.objects.filter(Q(partner_center=mine) | Q(avepoint=theirs)).delete()
-        merge.join(rows.theirs, mine)
+        joining.join(rows.theirs, mine)
     elif suggestion:
         suggestion.delete()
     return decision
@@ -235,7 +235,7 @@ def undo(decisions: QuerySet[MatchDecision], *, by: Operator) -> int:
 def _take_back(decision: MatchDecision) -> None:
     rows = rows_of(decision.tenant_id, decision.avepoint_id)
     if rows and decision.verdict == Verdict.LINKED and rows.joined:
-        merge.part(rows.theirs)
+        joining.part(rows.theirs)
         rows = rows_of(decision.tenant_id, decision.avepoint_id)
     if rows and rows.open and decision.reason:
         MatchSuggestion.objects.get_or_create(

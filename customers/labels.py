@@ -8,7 +8,7 @@ from django.db import transaction
 from partnerportal import audit
 from partnerportal.models import AuditEvent, Operator
 
-from . import countries, merge, snapshot
+from . import countries, snapshot, telling
 from .models import Customer, Label
 
 LONGEST = 80  # characters
@@ -70,7 +70,7 @@ def _clean(kind: Label.Kind, text: str) -> str:
 
 def _told(customer: Customer, action: str, kind: Label.Kind, change: tuple[str, str], by: Operator) -> None:
     """The search knows it, and the audit trail."""
-    merge.retell({customer.pk})
+    telling.retell({customer.pk})
     subject = audit.Subject(
         action=action,
         tenant_id=customer.tenant_id or "",

@@ -1,7 +1,7 @@
 """Which customers of the two sources may be one company. An equal name or domain is a hint, never a reason to join.
 
 What people decide about a hint is in decisions.py. All comparing is done by the database, on columns that
-`merge.tell` fills, and read in the order of the values: what is held here are the pairs that come or go.
+`telling.tell` fills, and read in the order of the values: what is held here are the pairs that come or go.
 """
 
 import re

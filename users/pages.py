@@ -14,7 +14,7 @@ from django.utils.functional import SimpleLazyObject
 from customers.access import Access, Action, ActionDenied, Facts, access_to, judge
 from customers.explain import Banner, banner, how_to_get, request_for_lead, why_not, why_not_in_the_portal
 from customers.find import access_customer
-from customers.merge import see_domains
+from customers.learning import see_domains
 from customers.models import Customer, Source
 from partnerportal import audit, chain_check, clock, grants, problems, sessions
 from partnerportal.http import OperatorRequest, render_page, wants_part, with_query

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from customers import merge
+from customers import learning
 from customers.access import Access, Action, access_to, last_known
 from customers.models import Customer
 from partnerportal import clock, grants
@@ -126,7 +126,7 @@ def load(
     page, *profile = [page, *answers] if was_kept else answers
     for details in profile:
         if isinstance(details, CustomerProfile):
-            merge.learn(customer, details, clock.now())
+            learning.learn(customer, details, clock.now())
     if isinstance(page, Refused) and not isinstance(page, SignInAgain) and place.page > 1 and page.status != 403:
         place, note = walks.Place(), "Partner Center no longer knows that page. This is the first page again."
         asked_at = clock.now()
@@ -138,13 +138,13 @@ def load(
     if walks.leads_back(place, page.next):
         page, note = replace(page, next=None), "Partner Center gives the same page again, so the list ends here."
     place = walks.remember(place, page, wanted, by=by, grant=grant, asked_at=None if was_kept else asked_at)
-    merge.see_domains(customer, _domains(page.users))
+    learning.see_domains(customer, _domains(page.users))
     found = Table(access, place, page, note=note)
     if not (was_kept or query.deleted):
         all_of_them = place.page == 1 and page.next is None
         tally.count(customer, found.users, asked_at=asked_at, are_all=all_of_them)
         if place.page == 1:
-            merge.see_users(customer, len(found.users), all_of_them=all_of_them, at=asked_at)
+            learning.see_users(customer, len(found.users), all_of_them=all_of_them, at=asked_at)
     return found
 
 

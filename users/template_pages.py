@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from customers import countries
 from customers.access import Action
 from customers.explain import why_not
-from customers.merge import see_domains
+from customers.learning import see_domains
 from customers.models import Customer
 from partnerportal import audit, grants
 from partnerportal.http import OperatorRequest, go_to

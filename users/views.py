@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from customers import favourites
 from customers.access import Access, Action, ActionDenied, access_to
 from customers.find import access_customer
-from customers.merge import learn
+from customers.learning import learn
 from customers.models import Customer, Source
 from partnerportal import clock, grants
 from partnerportal.http import OperatorRequest, go_to, render_page, wants_part

@@ -9,6 +9,7 @@ from partnerportal.upstream.avepoint import AvePointCustomer
 from partnerportal.upstream.partner_center import CustomerRow
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+LATER = [NOON + timedelta(minutes=15 * times) for times in range(1, 6)]
 
 
 def tenant(number):

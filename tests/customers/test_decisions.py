@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 
-from customers import decisions, labels, merge, places, snapshot
+from customers import decisions, labels, learning, places, snapshot
 from customers.find import access_customer
 from customers.models import (
     Customer,
@@ -329,7 +329,9 @@ def test_whatever_is_decided_counts_and_known_rows_are_what_counting_all_would_g
         held = MatchDecision.objects.filter(undone_at=None).order_by("pk")
         if act == "country":
             about = dice.choice(Customer.objects.listed().filter(in_partner_center=True).order_by("key"))
-            merge.learn(about, CustomerProfile(about.tenant_id, "", "", dice.choice(["PT", "DE", "IT"])), clock.now())
+            learning.learn(
+                about, CustomerProfile(about.tenant_id, "", "", dice.choice(["PT", "DE", "IT"])), clock.now()
+            )
         elif act == "undo":
             if held:
                 decisions.undo(MatchDecision.objects.filter(pk=dice.choice(held).pk), by=by)

@@ -6,7 +6,7 @@ import pytest
 from django.db import connections
 from django.utils.http import urlencode
 
-from customers import decisions, labels, merge
+from customers import decisions, labels, learning
 from customers.models import Customer, Label, MatchDecision, Source
 from partnerportal import clock
 from partnerportal.models import AuditEvent
@@ -69,7 +69,7 @@ def test_every_field_names_its_source_and_what_is_shown(signed_in):
 
 @pytest.mark.usefixtures("customer")
 def test_names_and_countries_that_differ_are_a_conflict_with_the_reason(signed_in, customer):
-    merge.learn(customer, CustomerProfile(ONE, "", "", "FR", ("shop.example",)), NOON)
+    learning.learn(customer, CustomerProfile(ONE, "", "", "FR", ("shop.example",)), NOON)
     walk(avepoint=[ap(ONE, "CNT Group", country="Germany")])
     page = look(signed_in("reader"))
     assert "Sources differ" in row_of(page, "Name")

@@ -13,7 +13,7 @@ from django.db.models.functions import Concat
 from django.urls import reverse
 from django.utils.html import escape
 
-from customers import merge, snapshot
+from customers import learning, snapshot
 from customers.listing import COLUMNS as LIST_COLUMNS
 from customers.listing import join, split
 from customers.models import Customer, GdapGrant, GdapRelationship, Label, MatchSuggestion, Source
@@ -221,11 +221,11 @@ def test_users_are_those_of_the_last_visit_and_told_to_who_may_see_them(reader, 
     address = "/customers/?q=" + SPECIAL_NAMES["contoso"] + "&cols=name,users"
     may(1)
     assert '<td role="cell" class="p3 nw num"></td>' in row_of(look(reader, address), contoso.key)
-    merge.see_users(contoso, 1204, all_of_them=True, at=clock.now() - timedelta(minutes=2))
+    learning.see_users(contoso, 1204, all_of_them=True, at=clock.now() - timedelta(minutes=2))
     row = row_of(look(reader, address), contoso.key)
     assert "1,204, " in row
     assert "2 min ago" in row
-    merge.see_users(contoso, 100, all_of_them=False, at=clock.now())
+    learning.see_users(contoso, 100, all_of_them=False, at=clock.now())
     assert "100 or more, " in row_of(look(reader, address), contoso.key)
     may(0)
     assert "100 or more" not in look(reader, address).html

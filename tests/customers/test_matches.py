@@ -3,7 +3,7 @@
 import pytest
 from django.conf import settings
 
-from customers import matches, merge
+from customers import learning, matches
 from customers.models import Customer, MatchDecision, MatchSuggestion
 from partnerportal.models import Operator
 from partnerportal.upstream.partner_center import CustomerProfile
@@ -83,7 +83,7 @@ def test_a_domain_that_two_customers_have_suggests_nothing():
         [ap("a1", "CNT", owner="it@shared.example")],
     )
     assert suggestions() == {("One", "CNT", "domain")}
-    merge.learn(
+    learning.learn(
         Customer.objects.get(tenant_id=tenant(2)), CustomerProfile(tenant(2), "", "", "", ("shared.example",)), NOON
     )
     walk()

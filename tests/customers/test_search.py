@@ -11,7 +11,7 @@ from django.db import connection
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from customers import merge, paging, search
+from customers import merge, paging, search, telling
 from customers.listing import ListQuery
 from customers.models import Customer, Label, SourceName
 from partnerportal import clock
@@ -233,7 +233,7 @@ def test_postgresql_can_answer_a_word_of_any_length_by_its_index(told, text):
 def test_labels_are_found(told, kind):
     customer = Customer.objects.get(name="x")
     Label.objects.create(customer=customer, kind=kind, text="Grüne Wiese 77", folded="grune wiese 77")
-    merge.retell({customer.pk})
+    telling.retell({customer.pk})
     assert list(Customer.objects.search("wiese grun")) == [customer]
     assert list(Customer.objects.search("77")) == [customer]
 
@@ -242,7 +242,7 @@ def test_custom_domains_are_found(told):
     customer = Customer.objects.get(name="x")
     customer.custom_domains = ["brand-new.example"]
     customer.save()
-    merge.retell({customer.pk})
+    telling.retell({customer.pk})
     assert list(Customer.objects.search("brand-new.exa")) == [customer]
 
 

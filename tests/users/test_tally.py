@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from customers import countries, merge
+from customers import countries, learning
 from customers.models import Customer
 from partnerportal import clock
 from partnerportal.upstream.partner_center import CustomerUser
@@ -56,7 +56,7 @@ def test_the_first_page_tells_the_customer_list_how_many_users_there_are(writer,
 def test_the_same_number_is_told_anew_once_a_minute_and_another_one_at_once(snapshot):
     at = clock.now()
     for number, seconds, told in ((25, 0, 0), (25, 30, 0), (25, 61, 61), (24, 62, 62)):
-        merge.see_users(contoso(), number, all_of_them=False, at=at + timedelta(seconds=seconds))
+        learning.see_users(contoso(), number, all_of_them=False, at=at + timedelta(seconds=seconds))
         assert (contoso().users_seen, contoso().users_seen_at) == (number, at + timedelta(seconds=told))
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from django.db import connections, transaction
 from django.db.models import F, Q
 
-from customers import merge
+from customers import learning
 from customers.access import Action
 from customers.explain import why_not
 from customers.models import Customer
@@ -216,8 +216,8 @@ def _and_hang_up(call: Callable[[], facts.Answers]) -> facts.Answers:
 def _judge(check: OnboardingCheck, customer: Customer, answers: facts.Answers) -> None:
     """Judge all rows of one customer, for what they have in common may have changed, and write down what was found."""
     if answers.profile:
-        merge.learn(customer, answers.profile, clock.now())
-    merge.see_domains(customer, _domains(answers))
+        learning.learn(customer, answers.profile, clock.now())
+    learning.see_domains(customer, _domains(answers))
     seen_skus.learn(of_skus(answers.skus or ()).skus)
     known, rules = _facts(customer, answers), templates.rules_for(customer)
     if answers.walked_at and answers.whole:  # so the rows go out without a walk of their own
