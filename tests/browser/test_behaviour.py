@@ -318,3 +318,20 @@ def test_nothing_of_a_customer_is_stored_in_the_browser(page: Page) -> None:
     assert page.evaluate("indexedDB.databases()") == []
     ours = {cookie["name"] for cookie in page.context.cookies(page.url)} - {"sb_entra"}  # Entra's own
     assert ours - {"pd_theme"} == {"pd_session", "pd_csrf"}
+
+
+def test_a_file_that_cannot_be_sent_leaves_the_form_as_usable_as_before(page: Page, watch: Watch) -> None:
+    watch.expects(422)
+    page.goto("/onboarding/new/")
+    file, send = page.locator("[type=file]"), page.get_by_role("button", name="Check this file")
+    send.click()
+    expect(page.get_by_role("alert").or_(page.locator(".errsum")).first).to_contain_text("file")
+    file.set_input_files({"name": "large.csv", "mimeType": "text/csv", "buffer": b"x" * 5_300_000})
+    send.click()
+    page.wait_for_timeout(500)  # so long that the button would have said "Reading…"
+    expect(send).to_have_text("Check this file")
+    expect(page.locator("form[data-drop]")).not_to_have_attribute("aria-busy", "true")
+    row = "First name,Last name,User name\nAda,Lind,ada.lind\n".encode()
+    file.set_input_files({"name": "starters.csv", "mimeType": "text/csv", "buffer": row})
+    send.click()
+    expect(page).not_to_have_url(re.compile("/onboarding/new/$"))

@@ -61,7 +61,7 @@ class RunQuery:
         """The runs that match and that this person may see, newest first, with their counts."""
         rows = OnboardingRow.objects.filter(run=OuterRef("pk"))
         known, listed = rows.exclude(customer=None), Q(rows__customer__listed=True)
-        found = OnboardingRun.objects.select_related("by").order_by("-pk")
+        found = OnboardingRun.objects.select_related("by", "checking").order_by("-pk")
         found = found.filter(Exists(rows.filter(customer__listed=True)) | ~Exists(known))  # as `pages.access_run` does
         if self.whose or not may(by, Permission.AUDIT_ALL):
             found = found.filter(by=by)

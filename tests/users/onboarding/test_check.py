@@ -476,6 +476,7 @@ def test_a_check_that_no_worker_takes_says_so(admin, move_clock, monkeypatch):
     assert "No worker" not in Page(admin.get(url)).words
     move_clock(91)
     assert "No worker has been at work on this check since" in Page(admin.get(url)).words
+    assert "No worker" in Page(admin.get(reverse("runs"))).words
     keep_checks()  # by a worker that is back
     assert "No worker" not in Page(admin.get(url)).words
     held = OnboardingCheck.claim(OnboardingCheck.objects.get().pk)
