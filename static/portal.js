@@ -63,11 +63,8 @@
     if (!form.matches("[hx-post], [hx-get]") && form.method === "post") {
       if (Date.now() - (sentAt.get(form) || 0) < 3000) return event.preventDefault();
       sentAt.set(form, Date.now());
-      setTimeout(() => { // somebody else may stop it yet: a file that is too large
-        if (event.defaultPrevented) return sentAt.delete(form);
-        form.setAttribute("aria-busy", "true");
-        busyText(form, event.submitter || $(submits, form));
-      });
+      form.setAttribute("aria-busy", "true");
+      busyText(form, event.submitter || $(submits, form));
     }
   }, true);
   on("htmx:beforeRequest", ({ detail }) => {

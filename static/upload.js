@@ -26,7 +26,10 @@
     if (fits(form)) form.requestSubmit();
   });
   document.addEventListener("change", (event) => { if (zone(event) && event.target.type === "file") fits(zone(event)); });
-  document.addEventListener("submit", (event) => {
-    if (event.target.matches("[data-drop]") && !fits(event.target)) event.preventDefault();
+  // On the window, so before portal.js, which takes a form that it sees for one that is sent.
+  addEventListener("submit", (event) => {
+    if (!event.target.matches("[data-drop]") || fits(event.target)) return;
+    event.preventDefault();
+    event.stopPropagation();
   }, true);
 })();

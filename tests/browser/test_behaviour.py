@@ -331,7 +331,7 @@ def test_a_file_that_cannot_be_sent_leaves_the_form_as_usable_as_before(page: Pa
     page.wait_for_timeout(500)  # so long that the button would have said "Reading…"
     expect(send).to_have_text("Check this file")
     expect(page.locator("form[data-drop]")).not_to_have_attribute("aria-busy", "true")
-    row = "First name,Last name,User name\nAda,Lind,ada.lind\n".encode()
+    row = b"First name,Last name,User name\nAda,Lind,ada.lind\n"
     file.set_input_files({"name": "starters.csv", "mimeType": "text/csv", "buffer": row})
     send.click()
     expect(page).not_to_have_url(re.compile("/onboarding/new/$"))
