@@ -128,6 +128,7 @@ def test_after_a_day_and_after_a_newer_password_there_is_nothing_to_hand_over(ad
         tenant_id=of_bert.tenant_id,
         target_id=of_bert.target_id,
         sets_password=True,
+        sent_at=clock.now(),
         decided_at=clock.now(),
     )
     assert "Nothing to hand over" in Page(admin.get(links_url(late))).words

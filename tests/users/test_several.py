@@ -82,7 +82,8 @@ def test_a_location_is_changed_for_those_who_are_ticked_and_not_there_already(
     assert directory.users()[NORA].usage_location == there
     assert len(directory.writes()) == 1
     page = Page(admin.get(started["Location"]))
-    assert "1 of 3 rows done" in page.words
+    assert "1 of 1 row done" in page.words
+    assert "2 rows were left out." in page.words
     assert "Run 1" in Page(admin.get(reverse("runs"))).words.replace(f"Run {run.pk}", "Run 1")
     assert admin.get(url).status_code == 303  # it is under way, or over
 

@@ -28,7 +28,7 @@ from partnerportal.upstream.http import paced
 from .. import names, seen_names, seen_skus, templates
 from ..first_licences import of_skus
 from ..models import OnboardingCheck, OnboardingRow, OnboardingRun, Operation
-from . import facts, judge, whose
+from . import drafts, facts, judge, whose
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ def _find_customers(check: OnboardingCheck) -> None:
         if found.customer is None:
             row.problems = [{"field": "customer", "sentence": found.sentence, "choices": [*map(list, found.choices)]}]
             row.notes, row.creates, row.checked_at = [], "", clock.now()
-            row.user_name, row.target_name = typed.get("user_name", "")[:400], _name(typed)[:400]
+            row.user_name, row.target_name = typed.get("user_name", "")[:400], drafts.name_of(typed)
     told = ["customer", "tenant_id", "problems", "notes", "creates", "user_name", "target_name", "checked_at"]
     _keep(check, rows, told)
 
@@ -156,10 +156,6 @@ def _keep(check: OnboardingCheck, rows: list[OnboardingRow], told: Iterable[str]
         if not check.write(leased_until=clock.now() + OnboardingCheck.LEASE, **progress):
             raise LeaseLost
         OnboardingRow.objects.bulk_update(rows, list(told), batch_size=500)
-
-
-def _name(typed: dict[str, str]) -> str:
-    return typed.get("display_name") or names.display(typed.get("first_name", ""), typed.get("last_name", ""))
 
 
 def _asked(check: OnboardingCheck, customers: Iterable[Customer]) -> Iterator[tuple[Customer, facts.Answers]]:
@@ -239,7 +235,8 @@ _TOLD = (
 def _write_down(row: OnboardingRow, judged: judge.Judged, now: datetime) -> None:
     row.fields, row.force_change, row.licences = judged.fields, judged.force_change, judged.licences
     row.problems, row.notes, row.checked_at = judged.problems, judged.notes, now
-    row.user_name, row.creates = judged.user_name[:400], judged.user_name.lower()[:400]
+    user_name = judged.user_name if names.parted(judged.user_name)[0] else ""  # a domain alone names nobody
+    row.user_name, row.creates = user_name[:400], user_name.lower()[:400]
     row.target_name = judged.fields["display_name"][:400]
 
 

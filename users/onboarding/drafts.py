@@ -10,13 +10,14 @@ from pathlib import PurePath
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.http import Http404
 
 from customers.models import Customer
 from partnerportal import audit, clock, vault
 from partnerportal.models import AuditEvent, Operator
 
+from .. import names
 from ..models import ColumnMeaning, OnboardingRow, OnboardingRun, Operation, WaitingFile
 from . import columns
 from .sheet import Row, Sheet, shortened
@@ -24,6 +25,7 @@ from .sheet import Row, Sheet, shortened
 UPLOAD = "read a file of new users"
 _SEALED = "file of new users"
 NO_PROBLEM = Q(problems=[])
+RowState = OnboardingRow.State
 
 
 class StrangeForm(Exception):
@@ -46,13 +48,59 @@ def make(
             run = OnboardingRun.objects.create(
                 key=key, by=by, kind=Operation.Kind.CREATE, title=title, source=source[:255]
             )
-            rows = [OnboardingRow(run=run, line=number, typed=typed) for number, typed in wanted.items()]
-            OnboardingRow.objects.bulk_create(rows, batch_size=500)
+            _fill(run, wanted)
     except IntegrityError:
         run = earlier(key, by=by)
         if dict(run.rows.values_list("line", "typed")) != wanted:
             raise StrangeForm from None
     return run
+
+
+def _fill(run: OnboardingRun, wanted: Mapping[int, dict[str, str]]) -> None:
+    rows = (
+        OnboardingRow(run=run, line=line, typed=typed, target_name=name_of(typed), user_name=_user_name(typed))
+        for line, typed in wanted.items()
+    )
+    OnboardingRow.objects.bulk_create(rows, batch_size=500)
+
+
+def name_of(typed: Mapping[str, str]) -> str:
+    """Whom a line of a file is about, by what it says of their name; "" when it says nothing."""
+    said = typed.get("display_name") or names.display(typed.get("first_name", ""), typed.get("last_name", ""))
+    return said[:400]
+
+
+def _user_name(typed: Mapping[str, str]) -> str:
+    return typed.get("user_name", "")[:400]
+
+
+def to_mend(run: OnboardingRun) -> QuerySet[OnboardingRow]:
+    """The rows of a run from a file, which is over, that come to a good end only with other values.
+
+    Not those that another run of mended rows has sent since.
+    """
+    told = Q(state=RowState.STOPPED) & ~NO_PROBLEM | Q(state__in=(RowState.REFUSED, RowState.DIFFERS))
+    told |= Q(state=RowState.CONFLICT, target_id="")
+    again = OnboardingRow.objects.filter(run__origin=run, run__kind=Operation.Kind.CREATE)
+    sent = again.exclude(run__state__in=OnboardingRun.BEFORE)
+    return run.rows.filter(told).exclude(typed={}).exclude(line__in=sent.values("line")).order_by("line")
+
+
+def mend(run: OnboardingRun, *, by: Operator) -> OnboardingRun | None:
+    """A run of just these rows, not checked yet; for a second press the same one. None when there is no such row."""
+    wanted = dict(to_mend(run).values_list("line", "typed"))
+    if not wanted:
+        return None
+    key = uuid.uuid5(run.key, f"mend {sorted(wanted)}")
+    try:
+        with transaction.atomic():
+            mending = OnboardingRun.objects.create(
+                key=key, by=by, kind=Operation.Kind.CREATE, title=run.title, source=run.source, origin=run
+            )
+            _fill(mending, wanted)
+    except IntegrityError:
+        mending = earlier(key, by=by)
+    return mending
 
 
 def earlier(key: uuid.UUID, *, by: Operator) -> OnboardingRun:

@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Case, Count, Max, Q, QuerySet, When
 from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
@@ -16,11 +16,16 @@ from partnerportal.permissions import Permission, may, require
 
 from ..models import OnboardingRow, OnboardingRun, Operation
 from ..tasks import deliver
-from . import checking, drafts, handing, news, steering, words
+from . import checking, drafts, handing, news, steering, uploading, words
 
 State = OnboardingRun.State
 RowState = OnboardingRow.State
 SIZE = 50
+FAILED_FIRST = Case(
+    When(state__in=(RowState.DONE, *OnboardingRow.OPEN), then=1),
+    When(state=RowState.STOPPED, problems=[], then=1),
+    default=0,
+)
 NAMES_NOBODY = "The rows of this run do not say any more whom they were about."
 NOT_YOURS = "Only whoever started a run may go on with it: it runs with their sign-in."
 
@@ -120,9 +125,9 @@ def _steer(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
 
 def _in_the_way(request: OperatorRequest, run: OnboardingRun, step: str | None) -> HttpResponse | None:
     """The page with the reason why this step cannot be taken; None when it can."""
-    if step in ("resume", "again", "undo", "notify", "hush", "mail") and run.by_id != request.user.pk:
+    if step in ("resume", "again", "mend", "undo", "notify", "hush", "mail") and run.by_id != request.user.pk:
         return _run_page(request, run, error=NOT_YOURS, status=403)
-    if step in ("again", "undo") and steering.names_nobody(run):
+    if step in ("again", "mend", "undo") and steering.names_nobody(run):
         return _run_page(request, run, error=NAMES_NOBODY, status=409)
     if step in ("resume", "again") and steering.needs_sign_in(run) and not sessions.proved_lately(request):
         return _run_page(request, run, status=403, **problems.way_to_prove(request))
@@ -145,6 +150,9 @@ def _step(request: OperatorRequest, run: OnboardingRun, step: str | None) -> Htt
             steering.notify(run, by=request.user, wanted=step == "notify")
         case "mail":
             steering.mail(run, by=request.user)
+        case "mend" if run.state in OnboardingRun.OVER:
+            if (mending := drafts.mend(run, by=request.user)) is not None:
+                return uploading.to_check(request, mending)
         case "undo" if run.kind == Operation.Kind.CREATE and run.state in OnboardingRun.OVER:
             return go_to(request, reverse("run-check", args=[steering.undo(run, by=request.user).key]))
         case _:
@@ -158,11 +166,13 @@ def _run_page(
     now, counts = clock.now(), words.counted(run)
     all_tiles = words.tiles(run.kind, now)
     chosen = next((tile for tile in all_tiles if tile.key == typed(request.GET, "status")), all_tiles[0])
-    rows = rows_of(run).filter(chosen.which).order_by("line")
+    rows = rows_of(run).filter(chosen.which).order_by(*(() if run.is_open else (FAILED_FIRST,)), "line")
     page = Paginator(rows, SIZE).get_page(request.GET.get("page", "1"))
     left = counts["queued"] + counts["waiting"]
-    done = counts["all"] - left if run.is_open else counts["done"]  # through; in the end, as it should be
-    percent = 100 * done // max(counts["all"], 1)
+    left_out = run.rows.filter(state=RowState.STOPPED).exclude(problems=[]).count()
+    wanted = counts["all"] - left_out
+    done = wanted - left - (0 if run.is_open else counts["stopped"] - left_out)  # through, however it ended
+    percent = 100 * done // max(wanted, 1)
     unheard = run.unheard_since
     said = f"{run.state}{percent // 25}{'-' if unheard else ''}"
     own, is_over = run.by_id == request.user.pk, run.state in OnboardingRun.OVER and not steering.names_nobody(run)
@@ -172,6 +182,8 @@ def _run_page(
         "counts": counts,
         "done": done,
         "left": left,
+        "left_out": left_out,
+        "wanted": wanted,
         "percent": percent,
         "time_left": words.time_left(run, done, left) if run.state == State.RUNNING and not unheard else "",
         "unheard": unheard,
@@ -185,6 +197,7 @@ def _run_page(
         "can_try_again": run.rows.filter(problems=[], state__in=(*steering.AGAIN, RowState.UNKNOWN)).count()
         if is_over
         else 0,
+        "can_mend": drafts.to_mend(run).count() if own and is_over else 0,
         "can_undo": run.kind == Operation.Kind.CREATE and is_over and counts["done"],
         "mail": news.how_it_went(run) if own else "",
         "handing": handing.waiting(run, rows_of(run)) if own and run.kind == Operation.Kind.CREATE else None,

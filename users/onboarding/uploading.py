@@ -94,10 +94,11 @@ def _taken(request: OperatorRequest, data: bytes, name: str, customer: Customer 
         return go_to(request, reverse("onboarding-columns", args=[waiting.pk]))
     lines = columns.lines(sheet, reading.meaning)
     drafts.note_upload(name, by=request.user, rows=len(lines))
-    return _to_check(request, drafts.make(lines, key=key, by=request.user, source=name, customer=customer))
+    return to_check(request, drafts.make(lines, key=key, by=request.user, source=name, customer=customer))
 
 
-def _to_check(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
+def to_check(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
+    """On to the check of a run that was just made, which begins; or to the run itself, if it has started."""
     if run.state in OnboardingRun.BEFORE:
         start_checking(run, grant=request.grant)
     return go_to(request, reverse("run-check", args=[run.key]))
@@ -136,7 +137,7 @@ def onboarding_columns(request: OperatorRequest, pk: uuid.UUID) -> HttpResponse:
     except drafts.StrangeForm:  # the other of two presses was faster, and that one counts
         run = drafts.earlier(file.pk, by=request.user)
     file.delete()
-    return _to_check(request, run)
+    return to_check(request, run)
 
 
 def _ask(

@@ -25,7 +25,7 @@ from users.models import (
     UserTemplate,
     WaitingFile,
 )
-from users.onboarding import check, columns, steering
+from users.onboarding import check, columns, delivery, steering
 from users.onboarding import run as engine
 from users.onboarding.check import side_by_side
 from users.tasks import keep_checks, purge_secrets
@@ -375,6 +375,68 @@ def test_a_run_creates_who_is_ready_with_their_licences_and_leaves_out_the_other
 
 
 # --- The pages ----------------------------------------------------------------------------------------------
+
+
+def started(browser, run):
+    """After its start, with all its rows carried out."""
+    session = browser.session
+    session[PROVED_AT] = clock.now().timestamp()
+    session.save()
+    browser.post(reverse("run-check", args=[run.key]), {"step": "start", "walk": str(run.checking.fence)})
+    for row in run.rows.filter(state="queued"):
+        engine.carry_out(row.pk)
+    delivery.finish(run)
+    run.refresh_from_db()
+    return run
+
+
+def test_the_rows_that_need_a_change_go_into_a_run_of_their_own_once(admin, directory):
+    good, bad = ("Jon", "Smith", "jon.smith", "NL", "", ""), ("Ada", "Lind", "böse", "NL", "", "")
+    run = started(admin, sent(admin, good, bad))
+    page = Page(admin.get(reverse("run", args=[run.key])))
+    assert "1 of 1 row done" in page.words
+    assert "1 row was left out." in page.words
+    assert "Fix 1 row" in page.words
+    for _ in range(2):  # pressed twice
+        answer = admin.post(reverse("run", args=[run.key]), {"step": "mend"})
+    mending = OnboardingRun.objects.get(origin=run)
+    assert answer["Location"] == reverse("run-check", args=[mending.key])
+    mending = checked()
+    assert list(mending.rows.values_list("line", "target_name")) == [(3, "Ada Lind")]
+    assert f"Rows of run {run.pk} that need a change" in page_of(admin, mending).words
+    mending = started(admin, mend(admin, mending, cell_3_user_name="ada.lind"))
+    assert [user.display_name for name in ("ada.lind", "jon.smith") for user in directory.named(name)] == [
+        "Ada Lind",
+        "Jon Smith",
+    ]
+    assert "Fix 1 row" not in Page(admin.get(reverse("run", args=[run.key]))).words  # it was sent since
+    admin.post(reverse("run", args=[run.key]), {"step": "mend"})
+    assert OnboardingRun.objects.count() == 2
+
+
+def test_who_did_not_start_a_run_mends_none_of_its_rows(writer, admin):
+    run = started(writer, sent(writer, ("Ada", "Lind", "böse", "NL", "", ""), ("Jon", "Smith", "", "NL", "", "")))
+    assert "Fix 1 row" not in Page(admin.get(reverse("run", args=[run.key]))).words
+    assert admin.post(reverse("run", args=[run.key]), {"step": "mend"}).status_code == 403
+    assert not OnboardingRun.objects.exclude(pk=run.pk).exists()
+
+
+def test_what_failed_stands_first_once_a_run_is_over(admin):
+    run = started(admin, sent(admin, ("Jon", "Smith", "", "NL", "", ""), ("Ada", "Lind", "böse", "NL", "", "")))
+    words = Page(admin.get(reverse("run", args=[run.key]))).words
+    assert words.index("Ada Lind") < words.index("Jon Smith")
+
+
+def test_before_it_is_checked_a_row_is_called_what_its_line_says(admin):
+    upload(admin, csv(HEADER, ("Ada", "Lind", "", "NL", "", "")), url=CONTOSO)
+    assert "Ada Lind" in page_of(admin, OnboardingRun.objects.get()).words
+
+
+def test_a_row_without_any_name_shows_no_domain_as_one(admin):
+    run = sent(admin, ("", "", "", "NL", "", ""), ("Jon", "Smith", "", "NL", "", ""))
+    row = run.rows.get(line=2)
+    assert (row.user_name, row.creates) == ("", "")
+    assert "No name" in page_of(admin, run).words
 
 
 def test_a_file_is_refused_on_the_page_and_nothing_of_it_is_kept(admin):
