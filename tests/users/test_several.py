@@ -129,6 +129,32 @@ def test_a_run_is_made_once_and_an_op_id_of_something_else_shows_nothing(admin, 
     assert (nobody.status_code, "No user is ticked." in Page(nobody).words) == (422, True)
 
 
+@pytest.mark.parametrize(
+    ("do", "first", "then"),
+    [
+        ("location", {"usage_location": "FR"}, {"usage_location": "JP"}),
+        ("licences", {"assign": [ENTERPRISE_E3.id]}, {"remove": [ENTERPRISE_E3.id]}),
+        ("delete", {"user": [ADELE]}, {"user": [ADELE, KIM]}),
+    ],
+)
+def test_another_choice_after_back_is_refused_and_the_page_leads_to_a_run_of_it(admin, directory, do, first, then):
+    fields = ticked(admin, ADELE, NORA, do=do, step="check")
+    _, run = check_of(admin, fields | first)
+    refused = admin.post(several_url(), fields | then)
+    page = Page(refused)
+    assert (refused.status_code, "This form was used already" in page.words) == (409, True)
+    assert not [told for told in (str(run.key), run.title, f"Run {run.pk}") if told in page.html]
+    assert OnboardingRun.objects.count() == 1
+    answer = admin.post(several_url(), page.form("op_id").fields)  # as it came: what was chosen stands in it
+    assert answer.status_code == 303
+    other = OnboardingRun.objects.exclude(pk=run.pk).get()
+    told, before = (list(each.rows.values_list("target_id", "fields")) for each in (other, run))
+    assert told != before
+    assert answer["Location"] == reverse("run-check", args=[other.key])
+    assert admin.post(several_url(), fields | first)["Location"] == reverse("run-check", args=[run.key])
+    assert directory.writes() == []
+
+
 def test_a_whole_page_of_500_can_go_as_one_field_and_what_is_too_much_says_so(admin, directory):
     fields = ticked(admin, do="location")
     many = [str(uuid.uuid4()) for _ in range(501)]

@@ -25,7 +25,7 @@ from partnerportal.upstream.licences import SubscribedSku
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 
 from .. import actions, kinds, licensing, pages, tally
-from ..forms import TOO_OLD, location_choices
+from ..forms import TOO_OLD, location_choices, new_op_id
 from ..models import OnboardingRow, OnboardingRun, Operation
 
 Kind = Operation.Kind
@@ -198,21 +198,24 @@ def users_several(request: OperatorRequest, key: str) -> HttpResponse:
     if kind is None or trouble or skus is None or not asked or not form.is_valid():
         told = {"ids": ids, "do": request.POST.get("do", ""), "trouble": trouble, "unseen": skus is None}
         return _ask(request, customer, access, form, told)
-    op_id = form.cleaned_data["op_id"]
+    op_id, wish = form.cleaned_data["op_id"], form.wish
     run = OnboardingRun.objects.filter(key=op_id).first()
     try:
-        run = run or make(
-            form.wish, ids, op_id=op_id, customer=customer, by=request.user, partner_center=partner_center
-        )
+        run = run or make(wish, ids, op_id=op_id, customer=customer, by=request.user, partner_center=partner_center)
     except IntegrityError:  # the other of two presses was faster
         run = OnboardingRun.objects.get(key=op_id)
-    if (run.by_id, run.kind) != (request.user.pk, kind) or not _is_about(run, customer, ids):
-        return pages.strange(request, customer)
+    if run.by_id != request.user.pk or not _is_of(run, wish, customer, ids):
+        told = {"ids": ids, "do": request.POST["do"], "used": True, "op_id": new_op_id()}
+        return _ask(request, customer, access, form, told, status=409)
     return go_to(request, reverse("run-check", args=[run.key]))
 
 
-def _is_about(run: OnboardingRun, customer: Customer, ids: Sequence[str]) -> bool:
-    return set(run.rows.values_list("customer", "target_id")) == {(customer.pk, user_id) for user_id in ids}
+def _is_of(run: OnboardingRun, wish: Wish, customer: Customer, ids: Sequence[str]) -> bool:
+    """Whether the run does just this to just these users: Back shows the form again, and another choice can be made."""
+    rows = list(run.rows.values_list("customer", "target_id", "fields"))
+    about = {(customer_id, user_id) for customer_id, user_id, _ in rows}
+    same = about == {(customer.pk, user_id) for user_id in ids}
+    return run.kind == wish.kind and same and all(fields == wish.fields for *_, fields in rows)
 
 
 def _ticked(request: OperatorRequest) -> tuple[list[str], str]:
@@ -230,11 +233,15 @@ def _ticked(request: OperatorRequest) -> tuple[list[str], str]:
 
 
 def _ask(
-    request: OperatorRequest, customer: Customer, access: Access, form: Selection, told: dict[str, Any]
+    request: OperatorRequest,
+    customer: Customer,
+    access: Access,
+    form: Selection,
+    told: dict[str, Any],
+    status: int | None = None,
 ) -> HttpResponse:
     """What is still to be chosen, or what is wrong."""
-    op_id = request.POST.get("op_id", "")
-    status = 422 if form.errors or told["trouble"] else 200
-    context = {**pages.shell(request, customer, access), **told, "form": form, "op_id": op_id}
+    status = status or (422 if form.errors or told["trouble"] else 200)
+    context = {**pages.shell(request, customer, access), "op_id": request.POST.get("op_id", ""), **told, "form": form}
     context["count"] = len(told["ids"])
     return render_page(request, "onboarding/several.html", "form_area", context, status=status)
