@@ -79,9 +79,17 @@ def _changes(request: OperatorRequest, run: OnboardingRun) -> Iterator[tuple[int
     if (found := _CELL.fullmatch(cell)) and found[2] in columns.FIELDS:
         said.setdefault(int(found[1]), {})[found[2]] = value.replace("\x00", "").strip()[:LONGEST]
     for row in run.rows.filter(line__in=said):
-        differing = {field: text for field, text in said[row.line].items() if text != row.typed.get(field, "")}
+        # A proposal that comes back as it was shown was not typed: it is to be made anew when the names change.
+        as_before = {field: (row.typed.get(field, ""), _shown(row, field)) for field in said[row.line]}
+        differing = {field: text for field, text in said[row.line].items() if text not in as_before[field]}
         if differing:
             yield row.line, differing
+
+
+def _shown(row: OnboardingRow, field: str) -> str:
+    """What stands in a cell; in that of the user name, where the row has none, the one that is proposed."""
+    typed: dict[str, str] = row.typed
+    return typed.get(field, "")[:LONGEST] or (row.user_name if field == "user_name" else "")
 
 
 def _page(request: OperatorRequest, run: OnboardingRun, trouble: str = "") -> HttpResponse:
@@ -161,7 +169,7 @@ def _told(row: OnboardingRow, used: set[str], *, is_open: bool) -> dict[str, Any
         {
             "id": f"cell-{row.line}-{field}",
             "label": columns.FIELDS[field],
-            "value": row.typed.get(field, "")[:LONGEST] or (row.user_name if field == "user_name" else ""),
+            "value": _shown(row, field),
             "sentence": problems.get(field, {}).get("sentence", ""),
             "choices": problems.get(field, {}).get("choices", []),
         }

@@ -135,6 +135,25 @@ def test_a_cell_is_mended_in_place_and_its_customer_checked_anew(admin, director
     assert run.rows.get(line=3).typed["first_name"] == "Ann"
 
 
+def test_a_user_name_that_is_proposed_follows_the_names_until_somebody_types_one(admin):
+    run = sent(admin, ("Jon", "Smith", "", "NL", "", ""))
+    url = reverse("run-check", args=[run.key])
+
+    def saved(**cells):
+        """The row after its cells were saved as a browser sends them: all that stand in the form."""
+        shown = page_of(admin, run, "?edit=2").form("cell-2-first_name").fields
+        admin.post(url, shown | {f"cell-2-{field}": text for field, text in cells.items()})
+        checked()
+        return run.rows.get()
+
+    assert saved(first_name="John").user_name == f"john.smith@{DOMAIN}"
+    assert "user_name" not in saved(last_name="Smyth").typed
+    typed = saved(user_name="johnny")
+    assert (typed.user_name, typed.typed["user_name"]) == (f"johnny@{DOMAIN}", "johnny")
+    assert saved(first_name="Jim").user_name == f"johnny@{DOMAIN}"
+    assert saved(user_name="").user_name == f"jim.smyth@{DOMAIN}"
+
+
 def test_a_proposal_is_taken_with_one_button(admin, directory):
     run = sent(admin, ("Adele", "Vance", directory.special("plain").upn, "DE", "", ""))
     (problem,) = run.rows.get().problems
