@@ -281,11 +281,40 @@ def test_two_workers_send_one_mail_and_rows_tried_again_bring_another(admin, mai
     run = after("anna", notify=True)
     found = [OnboardingRun.objects.select_related("by").get(pk=run.pk) for _ in range(2)]
     assert [news.send(each) for each in found] == [True, False]
+    run.rows.update(state=RowState.REFUSED)
     run.refresh_from_db()
-    steering.try_again(run, by=run.by, grant=sign_in_of("admin"))
-    assert OnboardingRun.objects.get(pk=run.pk).state == State.DONE  # there was none to try
+    assert steering.try_again(run, by=run.by, grant=sign_in_of("admin")) == 1
+    run.rows.update(state=RowState.REFUSED)
+    assert delivery.finish(run)
     tell_of_runs()
     assert len(mailoutbox) == 2
+
+
+@pytest.mark.parametrize("over", [State.DONE, State.STOPPED])
+def test_trying_again_where_nothing_is_to_be_tried_changes_nothing_and_says_so(admin, mailoutbox, monkeypatch, over):
+    monkeypatch.setattr("partnerportal.sessions.proved_lately", lambda _request: True)
+    run = after("anna", notify=True)
+    tell_of_runs()
+    OnboardingRun.objects.filter(pk=run.pk).update(state=over, finished_at=clock.now() - timedelta(days=3))
+    before, trail = OnboardingRun.objects.values().get(), AuditEvent.objects.count()
+    answer = admin.post(reverse("run", args=[run.key]), {"step": "again"})
+    assert (answer.status_code, "No row was tried again" in Page(answer).words) == (409, True)
+    tell_of_runs()
+    assert (OnboardingRun.objects.values().get(), AuditEvent.objects.count()) == (before, trail)
+    assert len(mailoutbox) == 1
+
+
+def test_the_second_of_two_presses_on_try_again_finds_the_rows_under_way(admin, monkeypatch):
+    monkeypatch.setattr("partnerportal.sessions.proved_lately", lambda _request: True)
+    monkeypatch.setattr("users.tasks.carry_out_row.delay", lambda _row: None)
+    run = after("anna", "bert")
+    run.rows.filter(line=2).update(state=RowState.REFUSED)
+    answers = [admin.post(reverse("run", args=[run.key]), {"step": "again"}) for _ in range(2)]
+    assert [(answer.status_code, answer["Location"]) for answer in answers] == [
+        (303, reverse("run", args=[run.key]))
+    ] * 2
+    run.refresh_from_db()
+    assert (run.state, run.rows.get(line=2).state) == (State.RUNNING, RowState.QUEUED)
 
 
 def test_who_has_watched_a_run_is_told_on_the_page_when_it_ends(admin):

@@ -27,6 +27,10 @@ FAILED_FIRST = Case(
     default=0,
 )
 NAMES_NOBODY = "The rows of this run do not say any more whom they were about."
+NOTHING_TO_TRY = (
+    "No row was tried again, and nothing was changed: none is left to be tried, the run is just being stopped, or "
+    "another run creates these users. Below is how each row stands."
+)
 NOT_YOURS = "Only whoever started a run may go on with it: it runs with their sign-in."
 
 
@@ -144,8 +148,7 @@ def _step(request: OperatorRequest, run: OnboardingRun, step: str | None) -> Htt
         case "stop":
             steering.stop(run, by=request.user)
         case "again":
-            if steering.try_again(run, by=request.user, grant=request.grant):
-                deliver(run)
+            return _try_again(request, run)
         case "notify" | "hush":
             steering.notify(run, by=request.user, wanted=step == "notify")
         case "mail":
@@ -158,6 +161,16 @@ def _step(request: OperatorRequest, run: OnboardingRun, step: str | None) -> Htt
         case _:
             raise Http404("no such step")
     return go_to(request, run_url(run))
+
+
+def _try_again(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
+    """The rows that failed go once more. Of two presses the second finds them under way, and says nothing of it."""
+    if steering.try_again(run, by=request.user, grant=request.grant):
+        deliver(run)
+        return go_to(request, run_url(run))
+    if run.state in (*OnboardingRun.BEFORE, State.RUNNING):
+        return go_to(request, run_url(run))
+    return _run_page(request, run, error=NOTHING_TO_TRY, status=409)
 
 
 def _run_page(

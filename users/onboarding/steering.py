@@ -144,7 +144,8 @@ def stop(run: OnboardingRun, *, by: Operator) -> bool:
 def try_again(run: OnboardingRun, *, by: Operator, grant: TokenCache) -> int:
     """Open the rows that failed once more, and the run with them. Returns how many. Raises `NotYours`.
 
-    What was refused goes as a new request; what nobody knows is looked up first, under its old id.
+    What was refused goes as a new request; what nobody knows is looked up first, under its old id. Where there is no
+    row to open, nothing changes: a run that is over stays so, since when it was.
     """
     _must_be_own(run, by)
     if names_nobody(run):
@@ -164,8 +165,12 @@ def try_again(run: OnboardingRun, *, by: Operator, grant: TokenCache) -> int:
             count += _reopen(row, {"state": RowState.QUEUED, "op_id": uuid.uuid4(), "operation": None, **opened})
         for row in run.rows.filter(state=RowState.UNKNOWN):
             count += _reopen(row, {"state": RowState.SENT, **opened})
-        delivery.note(run, "run tried again", f"{count:,} rows", by=by)
-    delivery.finish(run)
+        if count:
+            delivery.note(run, "run tried again", f"{count:,} rows", by=by)
+        else:
+            transaction.set_rollback(True)
+    if not count:
+        run.refresh_from_db()
     return count
 
 
