@@ -335,11 +335,14 @@ def newer_password(operation: Operation) -> bool:
     """
     if not operation.target_id:
         return False
-    later = Operation.objects.filter(
-        tenant_id=operation.tenant_id, target_id=operation.target_id, state=State.DONE, sets_password=True
-    )
     since = operation.sent_at or operation.created_at
-    return later.exclude(pk=operation.pk).filter(sent_at__gt=since).exists()
+    return passwords_since(since, operation.tenant_id, operation.target_id).exclude(pk=operation.pk).exists()
+
+
+def passwords_since(since: Any, tenant_id: Any, target_id: Any) -> QuerySet[Operation]:
+    """What was sent for this user after that time and has set a password. For a subquery, too."""
+    done = Operation.objects.filter(tenant_id=tenant_id, target_id=target_id, state=State.DONE, sets_password=True)
+    return done.filter(sent_at__gt=since)
 
 
 def fate(tenant_id: Any, target_id: Any) -> QuerySet[Operation, str]:

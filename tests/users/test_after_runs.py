@@ -55,6 +55,13 @@ def after(*names, persona="admin", **more):
     return OnboardingRun.objects.get(pk=run.pk)
 
 
+def set_anew(row, **when):
+    """A password that was set by hand for the user of a row; `when` it was sent and decided."""
+    about = {"customer": row.customer, "tenant_id": row.tenant_id, "target_id": row.target_id, "by": row.run.by}
+    about |= {"kind": Kind.RESET, "state": Operation.State.DONE, "sets_password": True}
+    return Operation.objects.create(op_id=uuid.uuid4(), **about, **when)
+
+
 def links_url(run):
     return reverse("run-handover", args=[run.key])
 
@@ -118,22 +125,34 @@ def test_only_whoever_started_the_run_makes_links(signed_in, snapshot):
 def test_after_a_day_and_after_a_newer_password_there_is_nothing_to_hand_over(admin):
     late, replaced = after("anna"), after("bert")
     Operation.objects.filter(row__run=late).update(decided_at=clock.now() - timedelta(hours=24, minutes=1))
-    of_bert = Operation.objects.get(row__run=replaced)
-    Operation.objects.create(
-        op_id=late.key,
-        kind=Kind.RESET,
-        state=Operation.State.DONE,
-        by=late.by,
-        customer=of_bert.customer,
-        tenant_id=of_bert.tenant_id,
-        target_id=of_bert.target_id,
-        sets_password=True,
-        sent_at=clock.now(),
-        decided_at=clock.now(),
-    )
+    set_anew(replaced.rows.get(), sent_at=clock.now(), decided_at=clock.now())
     assert "Nothing to hand over" in Page(admin.get(links_url(late))).words
     assert [made(admin, run).status_code for run in (late, replaced)] == [409, 409]
     assert not HandoverLink.objects.exists()
+
+
+def test_whose_password_was_replaced_is_not_counted_and_stands_in_nobodys_way(admin, monkeypatch):
+    monkeypatch.setattr("users.onboarding.handing.MOST", 1)  # links of one press
+    run = after("anna", "bert")
+    later = clock.now() + timedelta(seconds=1)
+    set_anew(run.rows.get(line=1), sent_at=later, created_at=later, decided_at=later)
+    url = reverse("run", args=[run.key])
+    assert "1 new password to hand over" in Page(admin.get(url)).words
+    (address,) = LINK.findall(made(admin, run).content.decode())
+    assert f"{PASSWORD}Bert" in opened(address)
+    refused = made(admin, run)
+    assert (refused.status_code, "has had a newer password since" in Page(refused).words) == (409, True)
+    assert "without a link" not in Page(refused).words
+    assert "to hand over" not in Page(admin.get(url)).words
+
+
+def test_a_password_that_was_sent_before_and_decided_after_a_row_is_no_newer_one(admin):
+    run = after("anna")
+    now = clock.now()
+    Operation.objects.filter(row__run=run).update(sent_at=now)
+    before = now - timedelta(seconds=1)
+    set_anew(run.rows.get(), sent_at=before, created_at=before, decided_at=now + timedelta(seconds=1))
+    assert "1 new password to hand over" in Page(admin.get(reverse("run", args=[run.key]))).words
 
 
 def test_whom_an_undo_has_deleted_gets_no_link_and_the_link_they_had_ends_with_the_reason(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 
 from partnerportal import clock
@@ -45,10 +46,11 @@ class Slip:
 
 def waiting(run: OnboardingRun, rows: QuerySet[OnboardingRow]) -> Waiting:
     """What its owner can still hand over. `rows`: those that may be seen."""
-    kept = _kept(run, rows)
-    without = kept.filter(~Exists(_open_links())).count()
-    found = kept.aggregate(first=Min("operation__decided_at"))["first"]
-    return Waiting(without, kept.count() - without, found + Operation.SEALED_FOR if found else None)
+    kept = _kept(run, rows).annotate(linked=Exists(_open_links()))
+    unopened, without = Count("pk", filter=Q(linked=True)), Count("pk", filter=Q(linked=False))
+    found = kept.aggregate(unopened=unopened, without=without, first=Min("operation__decided_at"))
+    until = found["first"] + Operation.SEALED_FOR if found["first"] else None
+    return Waiting(found["without"], found["unopened"], until)
 
 
 def make(
@@ -83,13 +85,23 @@ def by_row(slips: list[Slip]) -> Mapping[int, Slip]:
 
 
 def _kept(run: OnboardingRun, rows: QuerySet[OnboardingRow]) -> QuerySet[OnboardingRow]:
-    """Rows of created users who were not deleted since, whose password is there, and that no link has shown yet."""
+    """Rows of created users who were not deleted since, whose password is there and is still the newest, and that no
+    link has shown yet: those for whom `links.make_several` makes one.
+    """
     young = clock.now() - Operation.SEALED_FOR
     done = rows.filter(run=run, state=OnboardingRow.State.DONE, operation__decided_at__gt=young)
     fate = Subquery(operations.fate(OuterRef("tenant_id"), OuterRef("target_id")))
     done = done.annotate(fate=fate).filter(Q(fate=None) | Q(fate=Operation.Kind.RESTORE))
     opened = HandoverLink.objects.filter(operation=OuterRef("operation"), state=HandoverLink.State.OPENED)
-    return done.filter(~Exists(opened), operation__state=Operation.State.DONE).exclude(operation__sealed_password=None)
+    done = done.filter(~Exists(opened), ~Exists(_newer_passwords()), operation__state=Operation.State.DONE)
+    return done.exclude(operation__sealed_password=None)
+
+
+def _newer_passwords() -> QuerySet[Operation]:
+    """What `operations.newer_password` finds for the operation of a row."""
+    since = Coalesce(OuterRef("operation__sent_at"), OuterRef("operation__created_at"))
+    later = operations.passwords_since(since, OuterRef("tenant_id"), OuterRef("target_id"))
+    return later.exclude(pk=OuterRef("operation"))
 
 
 def _open_links() -> QuerySet[HandoverLink]:

@@ -34,7 +34,10 @@ HEADER = (
     "At",
 )
 LINK_HEADER = ("One-time link", "Link works until")
-NOTHING = "No link was made: whoever was created has one, has opened one, or was created more than a day ago."
+NOTHING = (
+    "No link was made: whoever was created has one, has opened one, was deleted, has had a newer password since, or "
+    "was created more than a day ago."
+)
 
 
 @require_GET
