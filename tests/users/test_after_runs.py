@@ -400,6 +400,49 @@ def test_names_go_from_a_run_when_the_setting_says_and_the_page_says_when(admin,
     assert "anna" not in Page(admin.get(reverse("run", args=[run.key]))).words.lower()
 
 
+def decide(run, *seconds):
+    """The rows of a run were decided so many seconds after now, one after the other."""
+    now = clock.now()
+    for row, at in zip(run.rows.order_by("line"), seconds, strict=True):
+        run.rows.filter(pk=row.pk).update(decided_at=now + timedelta(seconds=at))
+
+
+def test_the_time_left_is_told_by_rows_that_were_sent_and_not_by_those_that_took_no_time(admin):
+    run = after(*(f"n{number}" for number in range(12)))
+    decide(run, *range(12))  # one a second
+    for line in range(13, 113):
+        run.rows.create(line=line, state=RowState.STOPPED, decided_at=clock.now())
+    assert words.time_left(run, 600) == "About 10 minutes left"
+    assert words.time_left(run, 59) == "Less than a minute left"
+    assert words.time_left(run, 0) == ""
+
+
+def test_a_pause_is_no_part_of_the_time_left(admin):
+    run = after(*(f"n{number}" for number in range(12)))
+    hours = 10 * 3600
+    decide(run, *range(10), hours, hours + 1)
+    assert words.time_left(run, 600) == "About 10 minutes left"
+
+
+def test_fewer_than_ten_rows_that_were_sent_tell_no_time_left(admin):
+    run = after(*(f"n{number}" for number in range(10)))
+    decide(run, *range(10))
+    assert words.time_left(run, 600) == "About 10 minutes left"
+    run.rows.filter(line=4).update(decided_at=None)  # it is looked up again
+    assert words.time_left(run, 600) == ""
+
+
+def test_the_time_left_goes_by_the_last_hundred_rows_and_is_one_query(admin, django_assert_num_queries):
+    run = after(*(f"n{number}" for number in range(130)))
+    decide(run, *(at * 50 for at in range(29)), *(29 * 50 + at for at in range(101)))  # slow first, then one a second
+    waiting = [OnboardingRow(run=run, line=line, state=RowState.QUEUED) for line in range(131, 731)]
+    OnboardingRow.objects.bulk_create(waiting)
+    OnboardingRun.objects.filter(pk=run.pk).update(state=State.RUNNING)
+    with django_assert_num_queries(1):
+        assert words.time_left(run, len(waiting)) == "About 10 minutes left"
+    assert "About 10 minutes left" in Page(admin.get(reverse("run", args=[run.key]))).words
+
+
 @pytest.mark.parametrize("kind", words.VERBS)
 def test_whatever_did_not_end_well_says_what_to_do_and_what_did_says_nothing(kind):
     told = {state: words.fix_of(OnboardingRow(state=state), kind) for state in OnboardingRow.FINAL}

@@ -198,7 +198,7 @@ def _run_page(
         "left_out": left_out,
         "wanted": wanted,
         "percent": percent,
-        "time_left": words.time_left(run, done, left) if run.state == State.RUNNING and not unheard else "",
+        "time_left": words.time_left(run, left) if run.state == State.RUNNING and not unheard else "",
         "unheard": unheard,
         "tiles": _tiles(run, all_tiles, chosen, counts),
         "slowed": _slowed(run, now),

@@ -1,7 +1,8 @@
 """What a run, its rows and its counts are called on pages and in files."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 from django.conf import settings
 from django.db.models import Count, Q
@@ -119,11 +120,22 @@ def counted(run: OnboardingRun) -> dict[str, int]:
     return dict(OnboardingRow.objects.filter(run=run).aggregate(**counts))
 
 
-def time_left(run: OnboardingRun, done: int, left: int) -> str:
-    """About how long it still takes, once ten rows tell; "" before, and when there is nothing to tell."""
-    if run.started_at is None or done < 10 or not left:
+LAST = 100  # rows by whose pace the rest is told
+TELLING = 10  # so many have to be through before they tell anything
+IDLE = timedelta(minutes=1)  # a longer gap between two rows was a pause, or Microsoft asked for patience
+
+
+def time_left(run: OnboardingRun, left: int) -> str:
+    """About how long it still takes, at the pace of the last rows that were sent; "" while too few of them tell.
+
+    The rows without an operation took no time. The newest operations are read along their index, however long the run.
+    """
+    sent = run.rows.filter(operation__isnull=False, decided_at__isnull=False).order_by("-operation_id")
+    times = sorted(at for at in sent.values_list("decided_at", flat=True)[:LAST] if at) if left else []
+    gaps = [gap for earlier, later in pairwise(times) if (gap := later - earlier) < IDLE]
+    if len(gaps) < TELLING - 1:
         return ""
-    seconds = (clock.now() - run.started_at).total_seconds() / done * left
+    seconds = sum(gaps, timedelta()).total_seconds() / len(gaps) * left
     if seconds < 60:
         return "Less than a minute left"
     minutes = round(seconds / 60)
