@@ -1,6 +1,7 @@
 """The pages before a run: sending a file, saying what its columns mean, and the template."""
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from django import forms
@@ -18,7 +19,7 @@ from partnerportal.permissions import Permission, require
 from ..forms import TOO_OLD, new_op_id
 from ..models import OnboardingRun, WaitingFile
 from ..tasks import start_checking
-from . import columns, drafts, files
+from . import check, columns, drafts, files
 from .sheet import FileRefused, Sheet, megabytes
 
 ROOM = 64 * 1024  # bytes that a form needs around its file
@@ -98,8 +99,8 @@ def _taken(request: OperatorRequest, data: bytes, name: str, customer: Customer 
 
 
 def to_check(request: OperatorRequest, run: OnboardingRun) -> HttpResponse:
-    """On to the check of a run that was just made, which begins; or to the run itself, if it has started."""
-    if run.state in OnboardingRun.BEFORE:
+    """On to the page of the check, which leads on to the run once that has started, in another tab maybe."""
+    with suppress(check.Started):
         start_checking(run, grant=request.grant)
     return go_to(request, reverse("run-check", args=[run.key]))
 

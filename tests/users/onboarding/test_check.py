@@ -28,7 +28,7 @@ from users.models import (
 from users.onboarding import check, columns, delivery, steering
 from users.onboarding import run as engine
 from users.onboarding.check import side_by_side
-from users.tasks import keep_checks, purge_secrets
+from users.tasks import keep_checks, purge_secrets, start_checking
 
 from ..conftest import tenant
 from .made import csv, workbook
@@ -492,6 +492,23 @@ def test_the_same_form_makes_one_run_and_another_persons_is_not_found(admin, sig
     assert other.get(reverse("run-check", args=[run.key])).status_code == 404
     assert other.get(reverse("run-problems", args=[run.key])).status_code == 404
     assert upload(other, csv(HEADER, ("A", "B", "a.b", "DE", "", "")), op_id=op_id).status_code == 409
+
+
+def test_a_form_that_is_sent_again_while_its_run_starts_in_another_tab_leads_to_the_run(admin, monkeypatch):
+    fields = {"data": csv(HEADER, ("A", "B", "a.b", "DE", "", "")), "url": CONTOSO, "op_id": str(uuid.uuid4())}
+    upload(admin, **fields)
+    run = checked()
+
+    def started(run, **how):
+        OnboardingRun.objects.filter(pk=run.pk).update(state=OnboardingRun.State.RUNNING)
+        return start_checking(run, **how)
+
+    monkeypatch.setattr("users.onboarding.uploading.start_checking", started)
+    answer = upload(admin, **fields)
+    assert (answer.status_code, answer["Location"]) == (303, reverse("run-check", args=[run.key]))
+    assert admin.get(answer["Location"])["Location"] == reverse("run", args=[run.key])
+    run.refresh_from_db()
+    assert (run.state, run.checking.open) == (OnboardingRun.State.RUNNING, False)
 
 
 def test_problem_rows_come_as_a_file_that_can_be_sent_again(admin):
