@@ -118,6 +118,43 @@ def test_who_comes_after_the_last_licence_is_told_before_anything_is_sent(admin,
     assert directory.writes() == []
 
 
+def holders(directory, product):
+    """The ids of those whom a licence can be assigned to: who has it, and who has not."""
+    people = [user for user in directory.users().values() if user.usage_location and not user.deleted_at]
+    has = [user.id for user in people if product.id in {each.sku_id for each in user.licences}]
+    return has, [user.id for user in people if user.id not in has]
+
+
+def test_who_has_a_licence_already_takes_none_of_what_is_left(admin, directory):
+    has, others = holders(directory, ENTERPRISE_E3)
+    assert (len(has), len(others) >= 4) == (2, True)  # of five units three are left
+    fields = ticked(admin, *others[:3], *has, do="licences", step="check", assign=[ENTERPRISE_E3.id])
+    _, run = check_of(admin, fields)
+    assert [row.problems for row in run.rows.all()] == [[]] * 5
+    OnboardingRun.objects.all().delete()
+    fields = ticked(admin, *has, *others[:4], do="licences", step="check", assign=[ENTERPRISE_E3.id])
+    _, run = check_of(admin, fields)
+    told = [row.problems[0]["sentence"] if row.problems else "" for row in run.rows.order_by("line")]
+    assert told == [""] * 5 + [f"4 would need {ENTERPRISE_E3.name}, and 3 are left."]
+    assert directory.writes() == []
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_of_whom_we_cannot_see_what_they_have_counts_as_one_who_needs_a_licence(
+    admin, directory, sandbox, monkeypatch, silent
+):
+    """`silent`: Partner Center does not tell it; else there are more users than are asked about."""
+    if silent:
+        sandbox.fault("partnercenter", "status", method="GET", path="/licenses$", status=500, times=0)
+        monkeypatch.setattr("partnerportal.upstream.patience.time.sleep", lambda _seconds: None)
+    else:
+        monkeypatch.setattr("users.onboarding.several.MOST_ASKED", 0)
+    has, others = holders(directory, ENTERPRISE_E3)
+    fields = ticked(admin, *others[:3], *has, do="licences", step="check", assign=[ENTERPRISE_E3.id])
+    _, run = check_of(admin, fields)
+    assert [bool(row.problems) for row in run.rows.order_by("line")] == [False] * 3 + [True] * 2
+
+
 def test_a_run_is_made_once_and_an_op_id_of_something_else_shows_nothing(admin, signed_in, directory):
     fields = ticked(admin, ADELE, do="delete")
     url, _ = check_of(admin, fields)

@@ -6,6 +6,7 @@ Nothing is sent here. The run is stored with its rows as they are now, and looke
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -21,15 +22,18 @@ from partnerportal import clock, grants
 from partnerportal.http import OperatorRequest, go_to, render_page
 from partnerportal.models import Operator
 from partnerportal.permissions import Permission, require
+from partnerportal.upstream.errors import UpstreamError
 from partnerportal.upstream.licences import SubscribedSku
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter
 
-from .. import actions, kinds, licensing, pages, tally
+from .. import actions, kinds, licensing, pages, table, tally
 from ..forms import TOO_OLD, location_choices, new_op_id
 from ..models import OnboardingRow, OnboardingRun, Operation
 
 Kind = Operation.Kind
 MOST = 500  # the largest page of the table; a form may have 200 fields (TRUST 2.4), so their ids come as one
+MOST_ASKED = 100  # users whose licences are read before a run is made
+AT_ONCE = 8  # of them side by side
 
 CHOICES = {  # what a button of the table says -> the kind of write
     "location": Kind.PATCH,
@@ -60,7 +64,7 @@ def make(
         key=op_id, by=by, kind=wish.kind, title=wish.title, state=OnboardingRun.State.CHECKED, checked_at=now
     )
     rows = [_row(run, line, user_id, found.get(user_id), wish, customer) for line, user_id in enumerate(ids, start=1)]
-    _ration(rows, wish)
+    _ration(rows, wish, customer, partner_center)
     with transaction.atomic():
         run.save(force_insert=True)
         OnboardingRow.objects.bulk_create(rows)
@@ -102,15 +106,30 @@ def _problem(name: str, sentence: str) -> dict[str, str]:
     return {"field": name, "sentence": sentence}
 
 
-def _ration(rows: Sequence[OnboardingRow], wish: Wish) -> None:
-    """The first ones get what is left of a licence; who comes after is told so before anything is sent."""
-    for sku, name in wish.fields.get("assign", {}).items():
-        if sku not in wish.groups:
-            continue
-        good = [row for row in rows if not row.problems]
-        left = wish.groups[sku]
-        for row in good[max(left, 0) :]:
-            row.problems = [_problem("licences", f"{len(good)} would need {name}, and {left} are left.")]
+def _ration(rows: Sequence[OnboardingRow], wish: Wish, customer: Customer, partner_center: PartnerCenter) -> None:
+    """The first who need a licence get what is left of it; who comes after is told so before anything is sent."""
+    good = [row for row in rows if not row.problems]
+    assign: Mapping[str, str] = wish.fields.get("assign", {})
+    scarce = {sku: wish.groups[sku] for sku in assign if wish.groups.get(sku, len(good)) < len(good)}
+    held = _held(good, customer, partner_center) if scarce else {}
+    for sku, left in scarce.items():
+        need = [row for row in good if not row.problems and sku not in held.get(row.target_id, ())]
+        for row in need[max(left, 0) :]:
+            row.problems = [_problem("licences", f"{len(need)} would need {assign[sku]}, and {left} are left.")]
+
+
+def _held(rows: Sequence[OnboardingRow], customer: Customer, partner_center: PartnerCenter) -> dict[str, set[str]]:
+    """User id -> the SKUs that they have. Each is asked about alone, so no more than `MOST_ASKED`: of whom we know
+    nothing counts as one who needs what is to be assigned.
+    """
+    asked, held = rows[:MOST_ASKED], {}
+    for first in range(0, len(asked), AT_ONCE):
+        some = asked[first : first + AT_ONCE]
+        calls = [partial(partner_center.licences, customer.tenant_id or "", row.target_id) for row in some]
+        for row, answer in zip(some, table.side_by_side(*calls), strict=True):
+            if not isinstance(answer, UpstreamError):
+                held[row.target_id] = {each.sku_id for each in answer}
+    return held
 
 
 # --- Page ---------------------------------------------------------------------------------------------------
