@@ -12,7 +12,7 @@ import html
 import json
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from typing import Annotated, Any, NoReturn, TypeVar
 from uuid import UUID
 
@@ -151,13 +151,15 @@ def parse_row(row: object, wanted: type[T]) -> T | None:
 
 
 def moment(text: str) -> datetime | None:
-    """An ISO 8601 time with 0 to 7 fraction digits (CONTRACT 1.5, 4.2), in UTC; None for nonsense and .NET's year 1."""
+    """An ISO 8601 time with 0 to 7 fraction digits (CONTRACT 1.5, 4.2), in UTC; None for nonsense, and for .NET's years
+    1 and 9999: they mean that there is none, and a day more, or a zone further east, has no date any more.
+    """
     try:
         found = datetime.fromisoformat(text)
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return found if found.year > 1 else None
+    return found if MINYEAR < found.year < MAXYEAR else None
 
 
 # --- Refusals -----------------------------------------------------------------------------------------------

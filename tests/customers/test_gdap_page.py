@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -98,6 +98,18 @@ def test_days_are_counted_by_calendar(admin):
     for at, within in ((today + timedelta(days=8, seconds=-1), True), (today + timedelta(days=8), False)):
         GdapRelationship.objects.filter(pk=one.pk).update(ends_at=at)
         assert (SPECIAL_NAMES["expiring"] in every(admin, "?ends=7")) is within
+
+
+def test_an_end_at_the_end_of_all_dates_is_none(admin, sandbox):
+    """DateTime.MaxValue of .NET, which has no date any more in a zone east of UTC."""
+    name = SPECIAL_NAMES["expiring"]
+    [one] = sandbox.running.cloud.relationships_of(SPECIAL["expiring"])
+    one.ends = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    admin.post("/settings/", {"zone": "Europe/Berlin"})
+    read_as("admin")
+    assert GdapRelationship.objects.get(pk=one.id).ends_at is None
+    assert name in every(admin, "?ends=later")
+    assert name not in every(admin, "?ends=30")
 
 
 def test_filters_by_extension_customer_role_and_dates(admin):

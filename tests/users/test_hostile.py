@@ -1,10 +1,12 @@
 """Answers and requests that once broke a page, lost an outcome, or were believed although they should not be."""
 
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 from django.contrib.sessions.models import Session
 from django.db import OperationalError
+from django.urls import reverse
 
 from customers.models import Customer
 from partnerportal.models import AuditEvent, Operator, TokenCache
@@ -94,6 +96,18 @@ def test_a_name_with_a_nul_is_shown_and_can_be_changed(admin, directory):
     directory.sandbox.running.cloud.world.customers[seed.SPECIAL["contoso"]].directory._views.clear()
     answer = admin.post(edit_url(ADELE), reviewed(admin, ADELE, phone_number="+00 555 0101"))
     assert "was changed" in Page(answer).words
+
+
+def test_dates_at_the_end_of_all_dates_break_no_page(admin, directory):
+    """DateTime.MaxValue of .NET, which has no date any more in a zone east of UTC, nor 30 days later."""
+    never = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    directory.special("plain").synced_at = directory.special("deleted").deleted_at = never
+    admin.post("/settings/", {"zone": "Europe/Berlin"})
+    restore_url = reverse("user-restore", args=[tenant("contoso"), seed.SPECIAL_USERS["deleted"]])
+    for url in (users_url(), user_url(ADELE), users_url(query="?state=deleted"), restore_url):
+        answer = admin.get(url)
+        assert answer.status_code == 200, url
+        assert "9999" not in Page(answer).words
 
 
 def test_a_name_that_grows_when_it_is_tidied_is_measured_afterwards(writer, directory):
