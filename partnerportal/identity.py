@@ -112,16 +112,22 @@ def _claims(said: dict[str, Any]) -> Claims:
     if not _GUID.fullmatch(tid) or not _GUID.fullmatch(oid):
         raise NotGenuine("tid or oid")
     roles = said.get("roles", [])
-    email = str(said.get("preferred_username") or said.get("email") or "")[:320]
+    email = _words(said.get("preferred_username") or said.get("email") or "", 320)
     return Claims(
         tid=tid,
         oid=oid,
-        name=str(said.get("name") or email or oid)[:200],
+        name=_words(said.get("name") or email or oid, 200),
         email=email,
         roles=tuple(role for role in ROLES if isinstance(roles, list) and role in roles),
         issued_at=datetime.fromtimestamp(_seconds(said["iat"]), UTC),
         proved_at=datetime.fromtimestamp(_seconds(said["auth_time"]), UTC) if "auth_time" in said else None,
     )
+
+
+def _words(told: object, longest: int) -> str:
+    """What somebody is called, as a column takes it: PostgreSQL refuses a NUL, and no database half a character."""
+    text = str(told).encode(errors="replace").decode()
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")[:longest]
 
 
 # --- What Entra publishes -----------------------------------------------------------------------------------

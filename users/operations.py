@@ -27,6 +27,7 @@ from partnerportal.upstream.partner_center import Receipt
 
 from . import queued, refusals
 from .models import OnboardingRow, Operation
+from .models.users import fitting
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ def begin(
         customer=customer,
         tenant_id=customer.tenant_id or "",
         target_id=target_id,
-        target_name=target_name,
+        target_name=fitting(Operation, {"target_name": target_name})["target_name"],
         fields=dict(fields),
         before=dict(before or {}),
         force_change=force_change,

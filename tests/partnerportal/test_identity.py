@@ -165,6 +165,7 @@ def test_only_our_app_roles_count(claims, sign, roles, kept):
         ({"name": "", "preferred_username": "", "email": "c@d.example"}, "c@d.example", "c@d.example"),
         ({"name": "", "preferred_username": "", "email": ""}, seed.PERSONA_OIDS["admin"], ""),
         ({"name": "x" * 900}, "x" * 200, "maya.okafor@partnerdesk.example"),
+        ({"name": "Ma\x00ya \ud83d", "preferred_username": "a\x00@b.example"}, "Ma\ufffdya ?", "a\ufffd@b.example"),
     ],
 )
 def test_display_names_are_made_do_with(claims, sign, told, name, email):

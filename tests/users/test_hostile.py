@@ -98,6 +98,25 @@ def test_a_name_with_a_nul_is_shown_and_can_be_changed(admin, directory):
     assert "was changed" in Page(answer).words
 
 
+@pytest.mark.parametrize(
+    ("page", "whom", "typed", "state"),
+    [
+        ("delete", "plain", {"name": "adele.vance@contosotrading.example"}, "done"),
+        ("licences", "plain", {"sku": [], "step": "save"}, "done"),
+        ("reset", "plain", {}, "refused"),  # the name goes along, and Microsoft takes 256 characters
+        ("restore", "deleted", {}, "done"),
+    ],
+)
+def test_a_name_longer_than_its_column_stands_in_the_way_of_no_write(admin, directory, page, whom, typed, state):
+    some = directory.special(whom)
+    some.display_name = "x" * 500
+    url = reverse(f"user-{page}", args=[tenant("contoso"), some.id])
+    answer = admin.post(url, filled(admin, url) | typed)
+    assert answer.status_code == {"done": 200, "refused": 422}[state]
+    told = Operation.objects.get()
+    assert (told.state, told.target_name) == (state, "x" * 400)
+
+
 def test_dates_at_the_end_of_all_dates_break_no_page(admin, directory):
     """DateTime.MaxValue of .NET, which has no date any more in a zone east of UTC, nor 30 days later."""
     never = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
