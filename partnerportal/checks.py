@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
@@ -199,6 +202,26 @@ def _tenant() -> Iterator[str]:
         yield f"ENTRA_AUTHORITY is {settings.ENTRA_AUTHORITY}. Leave the path away; ENTRA_TENANT_ID names the tenant."
 
 
+def _certificate() -> Iterator[str]:
+    """Of the rules for files: what signs in for us must be there, and be that."""
+    if not (path := settings.ENTRA_CLIENT_CERTIFICATE):
+        return
+    what_to_set = "Set it to the path of a PEM file with both, mode 600, or leave it empty and set ENTRA_CLIENT_SECRET."
+    try:
+        pem = Path(path).read_bytes()
+    except (OSError, ValueError):
+        yield f"ENTRA_CLIENT_CERTIFICATE names {path}, which cannot be read. {what_to_set}"
+        return
+    try:
+        load_pem_private_key(pem, password=None)
+        load_pem_x509_certificate(pem)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: the key has a password
+        yield (
+            f"ENTRA_CLIENT_CERTIFICATE names {path}, which does not hold a certificate and a private key without a "
+            f"password. {what_to_set}"
+        )
+
+
 def _sqlite_and_files() -> Iterator[str]:
     sqlite = settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
     broker = urlsplit(settings.CELERY_BROKER_URL)
@@ -207,6 +230,7 @@ def _sqlite_and_files() -> Iterator[str]:
             f"The broker is on another host ({broker.hostname}), so workers may be too, but SQLite is a file of this "
             "host. Set DATABASE_URL to a PostgreSQL, or CELERY_BROKER_URL to filesystem://."
         )
+    yield from _certificate()
     for path in _private_files(sqlite):
         if others := _readable_by_others(path):
             yield f"{path} can be read by others (mode {others:o}). Run: chmod 600 {path}"

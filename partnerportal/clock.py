@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.utils import timezone
 
+FURTHEST = 50 * 365 * 86_400.0  # seconds that the sandbox's clock may be moved: dates end somewhere
+
 
 def now() -> datetime:
     """The time in UTC; in sandbox mode moved by the seconds that stand in `CLOCK_OFFSET_FILE`, if any."""
@@ -22,6 +24,7 @@ def _offset() -> timedelta:
     try:
         # Not by a Path, which takes longer to make than the file to read: a page asks twenty times.
         with open(settings.CLOCK_OFFSET_FILE, encoding="utf-8") as file:  # noqa: PTH123
-            return timedelta(seconds=float(file.read().strip() or 0))
+            seconds = float(file.read().strip() or 0)
     except (OSError, ValueError):
         return timedelta()
+    return timedelta(seconds=seconds) if abs(seconds) <= FURTHEST else timedelta()

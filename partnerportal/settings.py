@@ -4,6 +4,7 @@ The names and meanings are in docs/configuration.md; what must not start is in c
 mode switch and it is derived: `UPSTREAM_ROUTES` set means sandbox mode, empty means production.
 """
 
+import contextlib
 import os
 import secrets
 import sys
@@ -108,17 +109,14 @@ UPSTREAM_ROUTES: dict[str, str] = _routes()
 SANDBOX = bool(UPSTREAM_ROUTES)
 CLOCK_OFFSET_FILE = env.str("CLOCK_OFFSET_FILE", default="")
 
-# --- Proxies ------------------------------------------------------------------------------------------------
+# --- Numbers ------------------------------------------------------------------------------------------------
 
 
-def _proxies() -> int:
-    """TRUSTED_PROXIES: how many entries at the end of X-Forwarded-For are our own proxies' word."""
-    said = env.str("TRUSTED_PROXIES", default="0")
-    if not (said.isascii() and said.isdigit() and int(said) < 10):
-        sys.exit(
-            f"Partner Desk does not start: TRUSTED_PROXIES is {said}, which is no number from 0 to 9. Say how many "
-            "proxies stand in front of it and add to X-Forwarded-For; without one, leave it empty."
-        )
+def _number(name: str, default: int, *, least: int, most: int, meaning: str) -> int:
+    """A setting that is a whole number within bounds; anything else does not start."""
+    said = env.str(name, default=str(default)).strip()
+    if not (said.isascii() and said.isdigit() and len(said) < 10 and least <= int(said) <= most):
+        sys.exit(f"Partner Desk does not start: {name} is {said}, which is no number from {least} to {most}. {meaning}")
     return int(said)
 
 
@@ -132,10 +130,11 @@ def _partner_center_rates() -> tuple[float, float]:
         to_one, to_all = map(float, said.split(","))
     except ValueError:
         to_one = to_all = 0
-    if not 0 < to_one <= to_all < 1_000_000:
+    if not 0.01 <= to_one <= to_all < 1_000_000:  # one in a few minutes is as slow as a pace can be planned
         sys.exit(
             f"Partner Desk does not start: PARTNER_CENTER_RATES is {said}, which is not two numbers as in 8,40. Say "
-            "how many requests a second may go to one customer, and, not less, how many to all customers together."
+            "how many requests a second (0.01 at least) may go to one customer, and, not less, how many to all "
+            "customers together."
         )
     return to_one, to_all
 
@@ -147,7 +146,13 @@ VAULT_KEYS: list[str] = [key.strip() for key in env.list("VAULT_KEYS", default=[
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
-TRUSTED_PROXIES = _proxies()
+TRUSTED_PROXIES = _number(  # how many entries at the end of X-Forwarded-For are our own proxies' word
+    "TRUSTED_PROXIES",
+    0,
+    least=0,
+    most=9,
+    meaning="Say how many proxies stand in front of it and add to X-Forwarded-For; without one, leave it empty.",
+)
 ROOT_URLCONF = "partnerportal.urls"
 WSGI_APPLICATION = "partnerportal.wsgi.application"
 AUTH_USER_MODEL = "partnerportal.Operator"
@@ -210,9 +215,22 @@ TEMPLATES: list[dict[str, Any]] = [
 
 if not NOTHING_CONFIGURED:
     VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'portal.sqlite3'}")
-}
+
+
+def _database() -> dict[str, Any]:
+    """DATABASE_URL, SQLite in a file of ours without one."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(environ.ImproperlyConfigured, ValueError):  # such as a port that is none
+        found = env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'portal.sqlite3'}")
+    if found.get("ENGINE") not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
+        sys.exit(
+            "Partner Desk does not start: DATABASE_URL is neither PostgreSQL nor SQLite. Write "
+            "postgres://user:password@host:5432/name."
+        )
+    return found
+
+
+DATABASES = {"default": _database()}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE: with the default, a read that turns into a write fails at once when another process writes.
     DATABASES["default"]["OPTIONS"] = {
@@ -327,7 +345,15 @@ except (environ.ImproperlyConfigured, ValueError):
 EMAIL_TIMEOUT = 20  # seconds
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"noreply@{urlsplit(PUBLIC_URL).hostname or 'localhost'}")
 
-RUNS_KEEP_NAMES = timedelta(days=max(1, env.int("RUNS_KEEP_NAMES_DAYS", default=90)))
+RUNS_KEEP_NAMES = timedelta(
+    days=_number(
+        "RUNS_KEEP_NAMES_DAYS",
+        90,
+        least=1,
+        most=36_500,
+        meaning="Say how many days after its end a run forgets whom it was about; 36500 are a hundred years.",
+    )
+)
 
 UPSTREAM_BUDGET = 30.0  # seconds for all upstream calls of one request together
 UPSTREAM_CONNECT_TIMEOUT = 5.0  # seconds

@@ -95,7 +95,7 @@ def begin(request: HttpRequest) -> HttpResponse:
         )
     except UpstreamError as error:
         logger.warning("a sign-in could not be started: %s", error)
-        return _card(request, _failure("unreachable"))
+        return _card(request, _failure(_whose(error)))
     _remember(request, flow, local_page(request, request.GET.get("next", "")))
     return HttpResponseRedirect(flow["auth_uri"])
 
@@ -193,7 +193,7 @@ def callback(request: HttpRequest) -> HttpResponse:
         return _failed(request, "expired")
     except UpstreamError as error:
         logger.warning("a sign-in could not be finished: %s", error)
-        return _failed(request, "unreachable")
+        return _failed(request, _whose(error))
     except identity.NotGenuine as error:
         logger.warning("an ID token was refused: %s", error)
         return _failed(request, "other")
@@ -322,6 +322,14 @@ FAILURES = {
         "Signing in cannot work before the app registration is mended. Show the code to who runs Partner Desk.",
         "Entra refuses the registration of Partner Desk ({client}): {code}. See “Connect a real tenant” in its README.",
     ),
+    "certificate": Failure(
+        502,
+        "Partner Desk cannot read its certificate",
+        "So Microsoft was not asked, and nothing happened. Signing in cannot work before that is mended. "
+        "Tell whoever runs Partner Desk.",
+        "The file that ENTRA_CLIENT_CERTIFICATE of Partner Desk ({client}) names cannot be read. Check the path, and "
+        "that the file belongs to the user that Partner Desk runs as (mode 600).",
+    ),
     "other": Failure(
         403,
         "Sign-in did not work",
@@ -367,6 +375,13 @@ def _why(result: dict[str, Any]) -> str:
         if number in numbers:
             return why
     return _WORDS.get(str(result.get("suberror")), _WORDS.get(str(result.get("error")), "other"))
+
+
+def _whose(error: UpstreamError) -> str:
+    """Why Entra could not be asked: for its sake, or for ours."""
+    if error.code == tokens.NO_CERTIFICATE:
+        return "certificate"
+    return "setup" if error.our_fault else "unreachable"
 
 
 def _code(result: dict[str, Any]) -> str:

@@ -64,18 +64,42 @@ def test_setup_does_nothing_when_nothing_is_to_do():
     assert "pip" not in told
 
 
-@pytest.mark.parametrize(("said", "read"), [("", "0"), ("2", "2"), ("-1", ""), ("many", ""), ("²", "")])
-def test_the_number_of_proxies_is_a_number_or_nothing_starts(said, read, tmp_path):
-    told = subprocess.run(
-        [sys.executable, "-c", "from partnerportal import settings; print(settings.TRUSTED_PROXIES)"],
+def told_of(setting, said, folder, wanted=""):
+    """How the settings are read with this one, or why they are not."""
+    return subprocess.run(
+        [sys.executable, "-c", f"from partnerportal import settings; print(settings.{wanted or setting})"],
         cwd=ROOT,
-        env={"TRUSTED_PROXIES": said, "ENV_FILE": "/dev/null", "VAR_DIR": str(tmp_path)},
+        env={setting: said, "ENV_FILE": "/dev/null", "VAR_DIR": str(folder)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "read"), [("", "0"), ("2", "2"), ("-1", ""), ("10", ""), ("9" * 5000, ""), ("many", ""), ("²", "")]
+)
+def test_the_number_of_proxies_is_a_number_or_nothing_starts(said, read, tmp_path):
+    told = told_of("TRUSTED_PROXIES", said, tmp_path)
     assert told.stdout.strip() == read
     assert ("does not start: TRUSTED_PROXIES is" in told.stderr) == (read == "")
+
+
+@pytest.mark.parametrize(
+    ("said", "days"), [("", 90), ("1", 1), ("36500", 36_500), ("0", 0), ("-5", 0), ("999999", 0), ("for ever", 0)]
+)
+def test_names_are_kept_for_a_number_of_days_that_ends_before_all_dates_do(said, days, tmp_path):
+    told = told_of("RUNS_KEEP_NAMES_DAYS", said, tmp_path, "RUNS_KEEP_NAMES.days")
+    assert told.stdout.strip() == (str(days) if days else "")
+    refusal = f"RUNS_KEEP_NAMES_DAYS is {said}, which is no number from 1 to 36500. Say how many days after its end"
+    assert (refusal in told.stderr) == (days == 0)
+
+
+@pytest.mark.parametrize("said", ["postgres://u:secret@h:port/x", "postgres://u:secret@h:99999/x", "nonsense", "mysql://x"])
+def test_what_is_no_database_is_told_without_its_password(said, tmp_path):
+    told = told_of("DATABASE_URL", said, tmp_path, "DATABASES")
+    assert "does not start: DATABASE_URL is neither PostgreSQL nor SQLite" in told.stderr
+    assert "secret" not in told.stdout + told.stderr
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "ENTRA_CLIENT_SECRET"])

@@ -111,6 +111,14 @@ ALL = [
         {"ENTRA_AUTHORITY": "https://login.microsoftonline.com/organizations"},
     ),
     Unsafe(12, "SQLite on many hosts", "PostgreSQL", {"CELERY_BROKER_URL": "amqp://broker.partner.example//"}),
+    Unsafe(
+        12, "no certificate", "ENTRA_CLIENT_CERTIFICATE names /nowhere/app.pem, which cannot be read. Set it to",
+        {"ENTRA_CLIENT_CERTIFICATE": "/nowhere/app.pem"},
+    ),
+    Unsafe(
+        12, "certificate that is none", "which does not hold a certificate and a private key",
+        {"ENTRA_CLIENT_CERTIFICATE": "/dev/null"},
+    ),
     Unsafe(12, "open database", "can be read by others", open_file="DATABASE_URL"),
     Unsafe(12, "open key file", "can be read by others", open_file="VAULT_KEYS"),
     Unsafe(12, "open .env", "can be read by others", open_file="ENV_FILE"),

@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_ready
 from django.db import DatabaseError, transaction
+from django.db.models import QuerySet
 
 from customers.models import Customer
 from partnerportal import clock, grants, pace
@@ -34,14 +35,24 @@ log = logging.getLogger(__name__)
 
 @shared_task
 def purge_secrets() -> None:
-    """Every minute: destroy passwords and links whose time is over, what was kept of walks, and old runs."""
-    Operation.purge_secrets()
-    links.expire()
-    OnboardingRun.forget()
-    SeenNames.objects.filter(walked_at__lte=clock.now() - SeenNames.FOR).delete()
-    KeptPage.objects.filter(asked_at__lte=clock.now() - KeptPage.FOR).delete()
-    UserWalk.objects.filter(used_at__lt=clock.now() - UserWalk.IDLE - timedelta(minutes=1)).delete()
-    WaitingFile.objects.filter(created_at__lte=clock.now() - WaitingFile.FOR).delete()
+    """Every minute: destroy passwords and links whose time is over, what was kept of walks, and old runs.
+
+    Each for itself: what cannot be done with one of them is in the log, and keeps none of the others.
+    """
+    for purge in (Operation.purge_secrets, links.expire, OnboardingRun.forget, *(rows.delete for rows in _over())):
+        try:
+            purge()
+        except Exception:
+            log.exception("not everything could be purged whose time is over")
+
+
+def _over() -> Iterator[QuerySet[Any]]:
+    """What was kept for a while that is over."""
+    now = clock.now()
+    yield SeenNames.objects.filter(walked_at__lte=now - SeenNames.FOR)
+    yield KeptPage.objects.filter(asked_at__lte=now - KeptPage.FOR)
+    yield UserWalk.objects.filter(used_at__lt=now - UserWalk.IDLE - timedelta(minutes=1))
+    yield WaitingFile.objects.filter(created_at__lte=now - WaitingFile.FOR)
 
 
 @shared_task

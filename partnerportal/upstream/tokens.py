@@ -24,6 +24,11 @@ from partnerportal.upstream.http import Answer, Call, Secret, origin_of, send
 from partnerportal.upstream.payload import checked_claims, decode, expect, plain, refusal, unintelligible
 
 SOURCE = "Microsoft Entra"
+NO_CERTIFICATE = "certificate"  # the code of an error of ours, which Entra was not asked about
+_NO_CERTIFICATE = (
+    "The portal's certificate cannot be read, so it cannot ask Microsoft Entra for anything. Tell whoever runs Partner "
+    "Desk that ENTRA_CLIENT_CERTIFICATE must name a file that it can read."
+)
 KEPT = 24 * 3600.0  # seconds that Entra's public description and keys are kept, as MSAL does
 
 # At DEBUG MSAL prints tokens (TRUST T12).
@@ -275,10 +280,18 @@ def _ask_msal(cache: Any, question: Callable[[Any], Any], expected: tuple[type[E
 
 
 def _credential() -> str | dict[str, str]:
-    """The certificate (a PEM file with the key and the certificate) where there is one, else the secret."""
+    """The certificate (a PEM file with the key and the certificate) where there is one, else the secret.
+
+    Raises Refused with `our_fault` for a file that cannot be read; `checks.py` lets none such start.
+    """
     if not settings.ENTRA_CLIENT_CERTIFICATE:
         return str(settings.ENTRA_CLIENT_SECRET)
-    pem = Path(settings.ENTRA_CLIENT_CERTIFICATE).read_text(encoding="ascii")
+    try:
+        pem = Path(settings.ENTRA_CLIENT_CERTIFICATE).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        pem = ""
+    if not pem:  # raised out here, so that no context carries the path
+        raise Refused(source=SOURCE, code=NO_CERTIFICATE, sent=False, our_fault=True, sentence=_NO_CERTIFICATE)
     return {"private_key": pem, "public_certificate": pem}
 
 

@@ -184,7 +184,7 @@ def test_the_rates_are_two_numbers(said, read, monkeypatch):
     assert _partner_center_rates() == read
 
 
-@pytest.mark.parametrize("said", ["8", "many,40", "40,8", "0,8", "8,inf", "nan,8", "1,2,3"])
+@pytest.mark.parametrize("said", ["8", "many,40", "40,8", "0,8", "8,inf", "nan,8", "1,2,3", "1e-300,8"])
 def test_other_rates_do_not_start(said, monkeypatch):
     monkeypatch.setenv("PARTNER_CENTER_RATES", said)
     with pytest.raises(SystemExit, match="does not start: PARTNER_CENTER_RATES is"):

@@ -322,6 +322,21 @@ def test_entra_that_does_not_answer_at_the_start(visitor, sandbox):
     assert "Microsoft did not answer" in card.content.decode()
 
 
+def test_a_certificate_that_cannot_be_read_is_told_as_that(visitor, settings):
+    callback = visitor.at_entra("admin")
+    settings.ENTRA_CLIENT_CERTIFICATE = "/nowhere/app.pem"
+    for card in (visitor.get("/signin/"), visitor.get(visitor.get(callback)["Location"])):
+        assert card.status_code == 502
+        assert "Partner Desk cannot read its certificate" in card.content.decode()
+        assert "/nowhere" not in card.content.decode()
+
+
+def test_a_tenant_that_entra_does_not_know_is_a_fault_of_the_set_up(visitor, sandbox):
+    sandbox.fault("entra", "status", path="openid-configuration", status=400, body={"error": "invalid_tenant"})
+    card = visitor.get("/signin/")
+    assert (card.status_code, "does not accept how Partner Desk is set up" in card.content.decode()) == (502, True)
+
+
 def test_a_wrong_client_secret_is_our_fault(visitor, settings):
     callback = visitor.at_entra("admin")
     settings.ENTRA_CLIENT_SECRET = "stale"

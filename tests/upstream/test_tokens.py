@@ -207,6 +207,19 @@ def test_a_certificate_signs_instead_of_the_secret(
     assert sent["client_assertion"].count(".") == 2
 
 
+@pytest.mark.parametrize("file", ["nowhere.pem", "", "empty.pem"])
+def test_a_certificate_that_cannot_be_read_is_our_fault_and_nothing_is_asked(
+    entra: responses.RequestsMock, settings: Any, tmp_path: Path, file: str
+) -> None:
+    (tmp_path / "empty.pem").touch()
+    settings.ENTRA_CLIENT_CERTIFICATE = str(tmp_path / file)
+    with pytest.raises(Refused, match="certificate cannot be read") as told:
+        tokens.app_only_partner_center()
+    assert (told.value.our_fault, told.value.sent, told.value.code) == (True, False, "certificate")
+    assert str(tmp_path) not in repr(told.value)
+    assert not entra.calls
+
+
 # --- Tokens -------------------------------------------------------------------------------------------------
 
 

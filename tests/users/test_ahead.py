@@ -158,6 +158,19 @@ def test_beat_destroys_what_is_too_old(admin, first, move_clock):
     assert UserWalk.objects.count() == 1
 
 
+@pytest.mark.parametrize("broken", ["Operation.purge_secrets", "links.expire", "OnboardingRun.forget"])
+def test_what_beat_cannot_destroy_keeps_none_of_the_rest(admin, first, move_clock, monkeypatch, caplog, broken):
+    def fails():
+        raise OverflowError("date value out of range")
+
+    monkeypatch.setattr(f"users.tasks.{broken}", fails)
+    ask_ahead(admin, first)
+    move_clock(61)
+    purge_secrets()
+    assert KeptPage.objects.count() == 0
+    assert "date value out of range" in caplog.text
+
+
 def test_a_write_of_ours_makes_everybodys_kept_pages_worthless(admin, directory, signed_in):
     reader = signed_in("reader")
     mine, theirs = look(admin, users_url()), look(reader, users_url())
