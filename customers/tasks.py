@@ -63,7 +63,8 @@ def somebody_is_here(grant: TokenCache) -> None:
 def republish_due() -> None:
     """Nudge again for what nobody holds: a message was lost, or a worker died and its lease ran out."""
     now = clock.now()
-    lost = Q(published_at__lt=now - sync.NUDGE_AGAIN)
+    ahead = Q(published_at__gt=now + sync.NUDGE_AGAIN)  # by a clock that was put right since
+    lost = Q(published_at__lt=now - sync.NUDGE_AGAIN) | ahead
     for run in SyncRun.due(now).filter(lost):
         if SyncRun.objects.filter(pk=run.pk, published_at=run.published_at).update(published_at=now):
             sync_customers.delay(run.pk)

@@ -223,7 +223,7 @@ def _page(partner_center: PartnerCenter, tenant_id: str, query: TableQuery, plac
 def _profile(partner_center: PartnerCenter, customer: Customer) -> list[Callable[[], CustomerProfile]]:
     """The call that reads the customer by id, when it is a day since somebody did."""
     read_at = customer.profile_read_at
-    if read_at and clock.now() - read_at < PROFILE_FOR:
+    if read_at and abs(clock.now() - read_at) < PROFILE_FOR:
         return []
     return [lambda: partner_center.customer(customer.tenant_id or "")]
 

@@ -3,13 +3,13 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_ready
 from django.db import DatabaseError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from customers.models import Customer
 from partnerportal import clock, grants, pace
@@ -103,11 +103,16 @@ def start_reading(customer: Customer, *, by: Operator, grant: TokenCache) -> Use
     return found
 
 
+def _lost(now: datetime, patience: timedelta) -> Q:
+    """Whose message went out so long ago that it got lost, or so far ahead that a clock was put right since."""
+    return Q(published_at__lt=now - patience) | Q(published_at__gt=now + patience)
+
+
 @shared_task
 def keep_index() -> None:
     """Every minute: nudge again for walks that nobody holds, and drop what nobody has searched for a week."""
     now = clock.now()
-    for found in UserIndex.due(now).filter(published_at__lt=now - UserIndex.NUDGE_AGAIN):
+    for found in UserIndex.due(now).filter(_lost(now, UserIndex.NUDGE_AGAIN)):
         if UserIndex.objects.filter(pk=found.pk, published_at=found.published_at).update(published_at=now):
             read_users.delay(found.pk)
     index.forget_unused()
@@ -137,7 +142,7 @@ def start_editing(run: OnboardingRun, typed: Mapping[int, Mapping[str, str]], *,
 def keep_checks() -> None:
     """Every half minute: nudge again for checks that nobody holds."""
     now = clock.now()
-    for found in OnboardingCheck.due(now).filter(published_at__lt=now - OnboardingCheck.NUDGE_AGAIN):
+    for found in OnboardingCheck.due(now).filter(_lost(now, OnboardingCheck.NUDGE_AGAIN)):
         if OnboardingCheck.objects.filter(pk=found.pk, published_at=found.published_at).update(published_at=now):
             check_rows.delay(found.pk)
 

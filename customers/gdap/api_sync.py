@@ -156,13 +156,13 @@ def look() -> None:
     waiting = {GdapSync.State.REQUESTED, GdapSync.State.UNKNOWN, GdapSync.State.SENT}
     for request in GdapSync.objects.filter(open=True, state__in=waiting).select_related("by"):
         now = clock.now()
-        if request.state == GdapSync.State.SENT and now - request.requested_at < STILL_SENDING:
+        if request.state == GdapSync.State.SENT and abs(now - request.requested_at) < STILL_SENDING:
             continue
         rows = listed(GdapApi()) if request.before else None
         if rows is not None and fingerprint(small(rows)) != request.before:
             observed = difference(request.rows_before, rows)
             _settle(request, state=GdapSync.State.SEEN, seen_at=now, observed=observed, rows_before={})
-        elif now - request.requested_at >= GdapSync.TIMES_OUT:
+        elif abs(now - request.requested_at) >= GdapSync.TIMES_OUT:
             _settle(request, state=GdapSync.State.TIMED_OUT, rows_before={})
 
 

@@ -22,6 +22,7 @@ from customers.models import (
     GdapRelationship,
     SecurityGroup,
     Snapshot,
+    Source,
 )
 from partnerportal import clock, grants
 from partnerportal.models import AuditEvent, Operator, TokenCache
@@ -654,6 +655,43 @@ def test_a_read_whose_worker_died_is_published_again_and_finished_by_another(rea
     tasks.republish_due()
     assert published == []
     move_clock(61)
+    tasks.republish_due()
+    tasks.republish_due()
+    assert published == [made.pk]
+    reading.carry_out(made.pk)
+    made.refresh_from_db()
+    assert (made.state, made.fence) == (State.DONE, 2)
+
+
+A_DAY_AHEAD = timedelta(days=1)  # by a clock that was put right since
+
+
+def test_a_copy_from_before_a_clock_was_put_right_is_read_anew(read, sandbox):
+    read()
+    assert here("admin").read is None
+    grant = grant_of("admin")
+    Source.objects.filter(pk=GRAPH).update(last_good_at=clock.now() + A_DAY_AHEAD)
+    GdapRead.objects.update(finished_at=clock.now() + A_DAY_AHEAD, created_at=clock.now() + A_DAY_AHEAD)
+    Operator.objects.update(groups_read_at=clock.now() + A_DAY_AHEAD)
+    grant.operator.refresh_from_db()
+    assert reading.is_due(grant, clock.now())
+    due = here("admin")
+    assert due.read is not None
+    assert due.groups is False  # the read brings them
+    GdapRead.objects.all().delete()
+    Source.objects.filter(pk=GRAPH).update(last_good_at=clock.now())
+    assert here("admin").groups is True
+
+
+def test_a_lease_from_before_a_clock_was_put_right_holds_nobody_up(read, signed_in, monkeypatch):
+    signed_in("admin")
+    grant = grant_of("admin")
+    made, _ = reading.request_read(by=grant.operator, grant=grant)
+    assert GdapRead.claim(made.pk)  # and dies
+    ahead = clock.now() + A_DAY_AHEAD
+    GdapRead.objects.update(leased_until=ahead, published_at=ahead)
+    published = []
+    monkeypatch.setattr(tasks.read_gdap, "delay", published.append)
     tasks.republish_due()
     tasks.republish_due()
     assert published == [made.pk]

@@ -348,6 +348,15 @@ def test_done_but_younger_than_fifteen_minutes_still_blocks(cast, sandbox, move_
     assert len(sent(sandbox)) == 2
 
 
+@pytest.mark.parametrize("state", [State.SENT, State.REQUESTED, State.SEEN])
+def test_a_request_from_before_a_clock_was_put_right_blocks_nobody(cast, state):
+    by = cast("admin")
+    made = GdapSync.objects.create(op_id=uuid.uuid4(), by=by, state=state, requested_at=clock.now() + timedelta(days=1))
+    audit.intend(audit.Subject(action="gdap sync"), by=by, attempt=made.op_id)
+    tasks.watch_gdap_sync()
+    assert request(by).state == State.REQUESTED
+
+
 def test_older_than_fifteen_minutes_but_neither_done_nor_given_up_still_blocks(cast, sandbox, move_clock):
     sandbox.assume("gdap_sync_seconds", 999_999)
     by = cast("admin")

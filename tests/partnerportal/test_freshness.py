@@ -1,10 +1,10 @@
 """App roles are at most 15 minutes old."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from partnerportal import grants, identity
+from partnerportal import clock, grants, identity
 from partnerportal.models import AuditEvent, Operator, TokenCache
 
 MINUTE = 60
@@ -39,6 +39,15 @@ def test_after_fifteen_minutes_a_new_role_counts(signed_in, sandbox, move_clock)
     before = asked(sandbox)
     browser.get("/audit/")
     assert asked(sandbox) == before, "and it is not asked again"
+
+
+def test_after_a_clock_was_put_right_a_new_role_counts(signed_in, sandbox):
+    browser = signed_in("admin")
+    sandbox.state("set_app_roles", persona="admin", roles=["Portal.Reader"])
+    ahead = clock.now() + timedelta(days=1)
+    Operator.objects.update(roles_read_at=ahead, roles_asked_at=ahead)
+    assert "GDAP sync" not in browser.get("/audit/").content.decode()
+    assert roles() == ["Portal.Reader"]
 
 
 def test_a_role_that_was_taken_away_ends_every_session(signed_in, sandbox, move_clock):

@@ -288,6 +288,21 @@ def test_a_lost_message_is_made_good_after_a_minute(admin, nudged, move_clock):
     assert nudged == [found.pk]
 
 
+def test_a_walk_from_before_a_clock_was_put_right_holds_nobody_up(admin, nudged):
+    found = asked()
+    assert UserIndex.claim(found.pk)  # and dies
+    ahead = clock.now() + timedelta(days=1)
+    UserIndex.objects.update(leased_until=ahead, published_at=ahead)
+    keep_index()
+    keep_index()
+    assert nudged == [found.pk]
+    index.carry_out(found.pk)
+    found.refresh_from_db()
+    assert (found.open, found.copy, found.is_old) == (False, found.fence, False)
+    found.read_at = ahead
+    assert found.is_old
+
+
 def test_an_index_in_which_nobody_searched_for_seven_days_is_dropped(admin, move_clock):
     found = read()
     other = read("one_user")

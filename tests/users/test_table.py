@@ -11,7 +11,7 @@ import pytest
 from django.urls import reverse
 
 from customers.models import Customer
-from partnerportal import vault
+from partnerportal import clock, vault
 from partnerportal.sandbox import seed
 from tests.pages import Page
 from users import table, walks
@@ -138,6 +138,14 @@ def test_the_customer_is_read_by_id_once_a_day(admin, directory, move_clock, sig
     assert "partnercenter GET /v1/customers/…" not in directory.asked()
     move_clock(24 * 3600 + 1)
     look(signed_in("admin"), users_url())
+    assert "partnercenter GET /v1/customers/…" in directory.asked()
+
+
+def test_a_customer_read_before_a_clock_was_put_right_is_read_anew(admin, directory):
+    look(admin, users_url())
+    Customer.objects.update(profile_read_at=clock.now() + timedelta(days=2))
+    directory.asked()
+    look(admin, users_url())
     assert "partnercenter GET /v1/customers/…" in directory.asked()
 
 

@@ -449,13 +449,14 @@ class UserIndex(models.Model):
     def is_old(self) -> bool:
         """Whether it should be read anew, unless that is under way or has just failed."""
         now = clock.now()
-        tried_in_vain = self.problem and now - self.asked_at < self.AFTER_FAILURE
-        return self.read_at is not None and now - self.read_at > self.FRESH and not (self.open or tried_in_vain)
+        tried_in_vain = self.problem and abs(now - self.asked_at) < self.AFTER_FAILURE
+        return self.read_at is not None and abs(now - self.read_at) > self.FRESH and not (self.open or tried_in_vain)
 
     @classmethod
     def due(cls, now: datetime) -> models.QuerySet["UserIndex"]:
         """Open walks that no worker holds."""
-        return cls.objects.filter(open=True).filter(Q(leased_until=None) | Q(leased_until__lt=now))
+        ahead = Q(leased_until__gt=now + 2 * cls.LEASE)  # by a clock that was put right since
+        return cls.objects.filter(open=True).filter(Q(leased_until=None) | Q(leased_until__lt=now) | ahead)
 
     @classmethod
     def claim(cls, pk: int) -> Self | None:
