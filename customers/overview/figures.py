@@ -115,9 +115,13 @@ def created(now: datetime, by: Operator | None = None) -> list[Day]:
 
 
 def unknown(by: Operator) -> list[Any]:
-    """The operations of this person that nobody knows the outcome of, newest first; at most 100."""
+    """The operations of this person that nobody knows the outcome of, newest first; at most 100.
+
+    Not those at a customer that no source lists any more: nothing can be looked up there. The audit trail has them.
+    """
     operation = apps.get_model("users", "Operation")
-    mine = operation.objects.filter(state=operation.State.UNKNOWN, by=by).select_related("customer")
+    there = {"customer__listed": True, "customer__tenant_id__isnull": False}
+    mine = operation.objects.filter(state=operation.State.UNKNOWN, by=by, **there).select_related("customer")
     return list(mine.order_by("-sent_at")[:100])
 
 

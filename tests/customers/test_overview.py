@@ -11,6 +11,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from customers import snapshot as the_list
@@ -479,6 +480,18 @@ def test_an_unknown_outcome_of_ones_own_needs_one(signed_in, snapshot, cast):
     assert f"We do not know if Maya <Lind> was created, {found.name}." in page.words
     assert f'href="/customers/{found.key}/users/"' in page.html
     assert "We do not know if" not in look(signed_in("admin")).words
+
+
+def test_what_can_be_looked_up_nowhere_needs_nobody(signed_in, snapshot, cast):
+    found = Customer.objects.filter(in_partner_center=True)[0]
+    operation(cast("writer"), found, at=clock.now(), state=Operation.State.UNKNOWN, target_name="Maya Lind")
+    where = reverse("operation", args=[found.key, Operation.objects.get().op_id])
+    browser = signed_in("writer")
+    assert "We do not know if" in look(browser).words
+    for gone in ({"listed": False}, {"listed": True, "tenant_id": None}):
+        Customer.objects.filter(pk=found.pk).update(**gone)
+        assert browser.get(where).status_code == 404
+        assert "We do not know if" not in look(browser).words
 
 
 def test_what_upstreams_named_is_shown_as_text(signed_in):
