@@ -37,9 +37,10 @@ def handover(request: HttpRequest, token: str) -> HttpResponse:
     if request.method != "POST":
         link = links.find(Secret(token))
         return _page(request, 200, link=link) if link else _page(request, 404)
-    typed = request.POST.get("passphrase", "")[: forms.LONGEST_PASSPHRASE]
+    # Tidied first: some systems write an é as two characters, and a passphrase is measured as it is kept.
+    typed = forms.tidy(request.POST.get("passphrase", ""))[: forms.LONGEST_PASSPHRASE]
     try:
-        link, password = links.open_once(Secret(token), Secret(forms.tidy(typed)))
+        link, password = links.open_once(Secret(token), Secret(typed))
     except links.WrongPassphrase as wrong:
         link = links.find(Secret(token))
         return _page(request, 422, link=link, wrong=str(wrong)) if link else _page(request, 404)

@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+import unicodedata
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -427,6 +428,15 @@ def test_the_passphrase_is_asked_for_and_blanks_around_it_do_not_count(writer):
     assert (wrong.status_code, told(wrong)) == (422, "")
     assert "That is not the passphrase. After 9 more wrong ones the link closes for good." in Page(wrong).words
     assert told(Browser().post(address, {"passphrase": f"{RIGHT}  "})) == password
+
+
+def test_a_passphrase_is_the_same_however_its_accents_are_written(writer):
+    composed = "ré" * 64
+    address, password = handed_over(writer, passphrase=composed)
+    decomposed = unicodedata.normalize("NFD", composed)
+    page = Page(Browser().get(address))
+    assert int(page.attributes(id="passphrase")["maxlength"]) >= len(decomposed) > len(composed) == 128
+    assert told(Browser().post(address, {"passphrase": f"  {decomposed} "})) == password
 
 
 def test_the_passphrase_is_kept_as_passwords_are(writer, settings):
