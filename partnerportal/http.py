@@ -1,12 +1,13 @@
 """Small pieces that every view uses: the request's type, addresses, the page or its part, and where to go next."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
@@ -28,6 +29,13 @@ class OperatorRequest(AnyRequest):
 
     user: Operator
     grant: TokenCache
+
+
+def post_only(view: V) -> V:
+    """As Django's `require_POST`, and seen from outside: a sign-in leads to no view that answers no GET."""
+    checked: Any = require_POST(view)
+    checked.post_only = True
+    return cast("V", checked)
 
 
 def typed(params: Mapping[str, str], key: str) -> str:

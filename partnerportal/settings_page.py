@@ -2,10 +2,10 @@
 
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from partnerportal import preferences, problems
-from partnerportal.http import OperatorRequest, go_to, render_page
+from partnerportal.http import OperatorRequest, go_to, post_only, render_page
 from partnerportal.permissions import Permission, may, require
 from partnerportal.preferences import NoSuchChoice, Preferences
 from partnerportal.problems import Problem
@@ -26,7 +26,7 @@ def settings_page(request: OperatorRequest) -> HttpResponse:
     return render(request, "settings/page.html", context)
 
 
-@require_POST
+@post_only
 @require(Permission.VIEW)
 def theme(request: OperatorRequest) -> HttpResponse:
     """Light, dark, or the system's choice; stays on the page."""

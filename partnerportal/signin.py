@@ -123,7 +123,7 @@ def _prompt(request: HttpRequest, challenge: str | None) -> str | None:
 
 
 def local_page(request: HttpRequest, wanted: str) -> str:
-    """`wanted` if it is a page of ours that one may be led to; else the start page."""
+    """`wanted` if it is a page of ours that one may be led to, by a GET; else the start page."""
     start = reverse("home")
     if not wanted.startswith("/") or len(wanted) > LONGEST_NEXT or not wanted.isprintable():
         return start
@@ -133,7 +133,8 @@ def local_page(request: HttpRequest, wanted: str) -> str:
         view = resolve(urlsplit(wanted).path).func
     except Resolver404:
         return start
-    return wanted if getattr(view, "login_required", True) else start
+    answers = getattr(view, "login_required", True) and not getattr(view, "post_only", False)
+    return wanted if answers else start
 
 
 @sensitive_variables("flow")

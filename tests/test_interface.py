@@ -95,7 +95,9 @@ def test_names_are_kept_for_a_number_of_days_that_ends_before_all_dates_do(said,
     assert (refusal in told.stderr) == (days == 0)
 
 
-@pytest.mark.parametrize("said", ["postgres://u:secret@h:port/x", "postgres://u:secret@h:99999/x", "nonsense", "mysql://x"])
+@pytest.mark.parametrize(
+    "said", ["postgres://u:secret@h:port/x", "postgres://u:secret@h:99999/x", "nonsense", "mysql://x"]
+)
 def test_what_is_no_database_is_told_without_its_password(said, tmp_path):
     told = told_of("DATABASE_URL", said, tmp_path, "DATABASES")
     assert "does not start: DATABASE_URL is neither PostgreSQL nor SQLite" in told.stderr

@@ -5,12 +5,12 @@ from typing import Any
 
 from django.http import Http404, HttpResponse
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from customers.access import Action, ActionDenied
 from customers.models import Customer
 from partnerportal import clock
-from partnerportal.http import OperatorRequest, go_to, render_page
+from partnerportal.http import OperatorRequest, go_to, post_only, render_page
 from partnerportal.models import Operator, TokenCache
 from partnerportal.permissions import Permission, may, require
 from partnerportal.upstream.errors import SignInAgain, UpstreamError
@@ -99,7 +99,7 @@ def _rows(operation: Operation) -> list[dict[str, Any]]:
     return rows
 
 
-@require_POST
+@post_only
 @require(Permission.WRITE_USERS)
 def user_undo(request: OperatorRequest, key: str, user_id: uuid.UUID) -> HttpResponse:
     """Take the last change back, if nothing else has changed since."""

@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from customers.listing import COLUMNS, USUAL, ListQuery, columns_of, split
-from partnerportal.http import OperatorRequest, go_to, render_page
+from partnerportal.http import OperatorRequest, go_to, post_only, render_page
 from partnerportal.permissions import Permission, require
 from partnerportal.preferences import SIZES, Preferences
 
@@ -33,7 +33,7 @@ def columns(request: OperatorRequest) -> HttpResponse:
     return go_to(request, query.url(page=query.page, cols=""))
 
 
-@require_POST
+@post_only
 @require(Permission.VIEW)
 def page_size(request: OperatorRequest) -> HttpResponse:
     """Keep how many rows a page has; the list stays where it was."""

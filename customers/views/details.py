@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from customers import countries, decisions, labels, matches
 from customers.find import access_customer
@@ -22,7 +22,7 @@ from customers.models import (
     SourceRow,
     avepoint_row,
 )
-from partnerportal.http import OperatorRequest, go_to, render_page, wants_part
+from partnerportal.http import OperatorRequest, go_to, post_only, render_page, wants_part
 from partnerportal.permissions import Permission, may, require
 
 PARTNER_CENTER_PAGE = "https://partner.microsoft.com/dashboard/v2/customers/{}/account"
@@ -161,7 +161,7 @@ def _label_context(request: OperatorRequest, customer: Customer) -> dict[str, An
     }
 
 
-@require_POST
+@post_only
 @require(Permission.LABEL)
 def label_add(request: OperatorRequest, key: str) -> HttpResponse:
     """Put a label on the customer."""
@@ -176,7 +176,7 @@ def label_add(request: OperatorRequest, key: str) -> HttpResponse:
     return _labels_again(request, customer, f"{label.text} added.", kind)
 
 
-@require_POST
+@post_only
 @require(Permission.LABEL)
 def label_remove(request: OperatorRequest, key: str, pk: int) -> HttpResponse:
     """Take a label off the customer. One that is gone already is gone."""

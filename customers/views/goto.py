@@ -3,11 +3,11 @@
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from customers import favourites, goto
 from customers.find import access_customer
-from partnerportal.http import OperatorRequest, go_to, render_page
+from partnerportal.http import OperatorRequest, go_to, post_only, render_page
 from partnerportal.permissions import Permission, require
 
 
@@ -24,7 +24,7 @@ def go(request: OperatorRequest) -> HttpResponse:
     return render_page(request, "goto/page.html", "options", {"text": text.strip(), "groups": groups, "count": count})
 
 
-@require_POST
+@post_only
 @require(Permission.VIEW)
 def favourite(request: OperatorRequest, key: str) -> HttpResponse:
     """`on=1` keeps the customer at hand, anything else lets it go."""

@@ -9,13 +9,13 @@ from django.contrib import messages
 from django.core.paginator import Page, Paginator
 from django.http import Http404, HttpResponse, QueryDict
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from customers import countries, decisions
 from customers.matches import partner_domains, to_check
 from customers.models import MatchDecision, MatchSuggestion, Reason, SourceName, SourceRow
 from partnerportal import problems
-from partnerportal.http import OperatorRequest, go_to, render_page, wants_part
+from partnerportal.http import OperatorRequest, go_to, post_only, render_page, wants_part
 from partnerportal.permissions import Permission, may, require
 from partnerportal.templatetags.portal import page_query
 
@@ -180,7 +180,7 @@ def match(request: OperatorRequest, tenant_id: str, avepoint_id: str) -> HttpRes
     return _pair(request, _card(tenant_id, avepoint_id))
 
 
-@require_POST
+@post_only
 @require(Permission.MATCH)
 def decide(request: OperatorRequest, tenant_id: str, avepoint_id: str) -> HttpResponse:
     """Link the pair, or keep it apart."""
@@ -270,7 +270,7 @@ def _batch(request: OperatorRequest) -> uuid.UUID:
 # --- Taking it back ----------------------------------------------------------------------------------------------
 
 
-@require_POST
+@post_only
 @require(Permission.MATCH)
 def undo(request: OperatorRequest, pk: int) -> HttpResponse:
     """Take one decision back; its card stands open again."""
@@ -288,7 +288,7 @@ def undo(request: OperatorRequest, pk: int) -> HttpResponse:
     return go_to(request, f"{reverse('matches')}?show=decided")
 
 
-@require_POST
+@post_only
 @require(Permission.MATCH)
 def undo_batch(request: OperatorRequest, batch: uuid.UUID) -> HttpResponse:
     """Take back all that was confirmed in one go, but for what was undone before."""

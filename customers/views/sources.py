@@ -7,13 +7,13 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from customers import shortage, sync, tasks
 from customers.gdap import reading
 from customers.models import GRAPH, LABELS, GdapSync, Source, SourceName, SyncRun
 from partnerportal import clock
-from partnerportal.http import OperatorRequest, go_to, render_page
+from partnerportal.http import OperatorRequest, go_to, post_only, render_page
 from partnerportal.permissions import Permission, RoleMissing, may, require
 from partnerportal.upstream import avepoint, gdap_api
 
@@ -60,7 +60,7 @@ def sources(request: OperatorRequest) -> HttpResponse:
     return render_page(request, "sources/list.html", "health", context)
 
 
-@require_POST
+@post_only
 @require(Permission.REFRESH)
 def cancel(request: OperatorRequest) -> HttpResponse:
     """Stop the sync that the button was made for. Raises `RoleMissing` for somebody else's."""
@@ -75,7 +75,7 @@ def cancel(request: OperatorRequest) -> HttpResponse:
     return go_to(request, reverse("sources"))
 
 
-@require_POST
+@post_only
 @require(Permission.DECIDE_SOURCES)
 def answer(request: OperatorRequest) -> HttpResponse:
     """Say that a short list is right, or take that back."""

@@ -61,6 +61,12 @@ def test_a_public_view_asks_for_none(name):
     assert not hasattr(ROUTES[name].callback, "permission")
 
 
+def test_what_answers_a_post_alone_says_so():
+    """No sign-in leads there: it would end in a 405."""
+    closed = {name for name in set(ROUTES) - PUBLIC if MATRIX[name].get["admin"] == 405}
+    assert {name for name, entry in ROUTES.items() if hasattr(entry.callback, "post_only")} == closed
+
+
 def test_every_route_has_a_row():
     assert set(ROUTES) == set(MATRIX), "add a Row to tests/matrix.py"
 

@@ -13,13 +13,12 @@ from django import forms
 from django.db import IntegrityError, transaction
 from django.http import HttpResponse
 from django.urls import reverse
-from django.views.decorators.http import require_POST
 
 from customers import countries
 from customers.access import Access
 from customers.models import Customer
 from partnerportal import clock, grants
-from partnerportal.http import OperatorRequest, go_to, render_page
+from partnerportal.http import OperatorRequest, go_to, post_only, render_page
 from partnerportal.models import Operator
 from partnerportal.permissions import Permission, require
 from partnerportal.upstream.errors import UpstreamError
@@ -200,7 +199,7 @@ class Selection(forms.Form):
         return {sku: self.skus[sku].name for sku in self.cleaned_data[name]}
 
 
-@require_POST
+@post_only
 @require(Permission.WRITE_USERS)
 def users_several(request: OperatorRequest, key: str) -> HttpResponse:
     """From the ticks in the table to what is to be done, and from there to a run that can be looked over."""
