@@ -87,7 +87,8 @@ def _take_over(replaced: str, grant: TokenCache) -> None:
         if older and older.operator_id == grant.operator_id:
             for link in TokenCache._meta.related_objects:  # noqa: SLF001 -- public, in spite of its name
                 if link.related_model is not TokenCache:
-                    link.related_model.objects.filter(**{link.field.name: older}).update(**{link.field.name: grant})
+                    theirs = link.related_model._base_manager.filter(**{link.field.name: older})
+                    theirs.update(**{link.field.name: grant})
             renewed.send(sender=TokenCache, old=older.pk, new=grant.pk)
         TokenCache.objects.filter(pk=replaced).delete()
 
