@@ -127,10 +127,9 @@ def create_user(
         )
         try:
             operation = begin()
-        except IntegrityError:
-            if earlier := known():  # the other of two presses was faster
+        except IntegrityError:  # the other of two presses was faster, or another form or run
+            if earlier := known():
                 return operations.wait_for(earlier)
-            # The other of two forms; or what a run finds in its way.
             _must_be_decided(customer, fields["user_principal_name"], but=op_id, by=by, grant=grant)
             operation = begin()
     return operations.send(operation, partial(_write_of(operation).send, partner_center, operation))
