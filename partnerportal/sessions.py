@@ -6,12 +6,13 @@ signed in.
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.sessions.backends.base import UpdateError
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.dispatch import Signal
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
@@ -87,7 +88,7 @@ def _take_over(replaced: str, grant: TokenCache) -> None:
         if older and older.operator_id == grant.operator_id:
             for link in TokenCache._meta.related_objects:  # noqa: SLF001 -- public, in spite of its name
                 if link.related_model is not TokenCache:
-                    theirs = link.related_model._base_manager.filter(**{link.field.name: older})
+                    theirs: QuerySet[Any] = QuerySet(link.related_model).filter(**{link.field.name: older})
                     theirs.update(**{link.field.name: grant})
             renewed.send(sender=TokenCache, old=older.pk, new=grant.pk)
         TokenCache.objects.filter(pk=replaced).delete()

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from partnerportal import settings_page, signin, views
+from partnerportal import audit_pages, settings_page, signin, views
 
 handler400 = views.bad_request
 handler403 = views.permission_denied
@@ -23,8 +23,9 @@ urlpatterns = [
     path("settings/", settings_page.settings_page, name="settings"),
     path("theme/", settings_page.theme, name="theme"),
     path("shortcuts/", settings_page.shortcuts, name="shortcuts"),
-    path("audit/", views.audit, name="audit"),
-    path("audit/<int:pk>/", views.audit_event, name="audit-event"),
+    path("audit/", audit_pages.audit, name="audit"),
+    path("audit/export.csv", audit_pages.audit_export, name="audit-export"),
+    path("audit/<int:pk>/", audit_pages.audit_event, name="audit-event"),
     path("", include("customers.urls")),
     path("", include("users.urls")),
 ]

@@ -1,39 +1,25 @@
-"""The pages that belong to no app: the probes, the audit trail, and what is said on errors."""
+"""What belongs to no app: the probes, and what is said on errors."""
 
 import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.exceptions import TooManyFieldsSent
-from django.core.paginator import Paginator
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import reverse
-from django.utils import timezone
-from django.utils.dateparse import parse_date
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from partnerportal import audit as audit_trail
-from partnerportal import chain_check, clock, problems, sessions
+from partnerportal import chain_check, problems, sessions
 from partnerportal.http import (
     AnyRequest,
-    OperatorRequest,
-    differing,
-    go_to,
-    page_number,
-    render_page,
-    typed,
-    with_query,
 )
-from partnerportal.models import AppendOnly, AuditEvent
-from partnerportal.permissions import Permission, RoleMissing, may, require
+from partnerportal.permissions import RoleMissing
 from partnerportal.problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -104,128 +90,6 @@ def csp_report(request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=400)
     logger.warning("the browser reports a CSP violation: %s", json.dumps(told))
     return HttpResponse(status=204)
-
-
-# --- Audit trail --------------------------------------------------------------------------------------------
-
-AUDIT_DAYS = 7
-AUDIT_PAGE = 50
-
-
-@dataclass(frozen=True)
-class AuditQuery:
-    """What the URL of the audit trail asks for. Defaults are left out of URLs, keys have a fixed order."""
-
-    who: str = ""
-    customer: str = ""
-    action: str = ""
-    outcome: str = ""
-    from_: str = ""
-    to: str = ""
-    page: int = 1
-    unknown: tuple[tuple[str, str], ...] = ()  # (key, value) of what was asked for and does not exist
-
-    @classmethod
-    def read(cls, params: Mapping[str, str]) -> "AuditQuery":
-        """Unknown keys are ignored; a value that makes no sense becomes the default, and the page says so."""
-        given = {key: typed(params, key) for key in ("who", "customer", "action", "outcome", "from", "to")}
-        good = given | {
-            "outcome": given["outcome"] if given["outcome"] in (*AuditEvent.Outcome.values, "open") else "",
-            "from": _day(given["from"]),
-            "to": _day(given["to"]),
-        }
-        return cls(
-            who=good["who"],
-            customer=good["customer"],
-            action=good["action"],
-            outcome=good["outcome"],
-            from_=good["from"],
-            to=good["to"],
-            page=page_number(params),
-            unknown=tuple((key, value) for key, value in given.items() if value and not good[key]),
-        )
-
-    def url(self, **changes: Any) -> str:
-        """The trail's URL with these changes; whatever changes, page 1 comes unless a page is asked for."""
-        wanted = replace(self, **{"page": 1, "unknown": (), **changes})
-        return with_query(reverse("audit"), differing(vars(wanted), vars(AuditQuery())))
-
-    @property
-    def since(self) -> datetime:
-        """The first instant shown: the last seven days when nothing is asked for."""
-        if self.from_:
-            return _midnight(self.from_)
-        end = _midnight(self.to) if self.to else clock.now()
-        return end - timedelta(days=AUDIT_DAYS)
-
-    def rows(self, events: AppendOnly) -> AppendOnly:
-        """The attempts that match, newest first."""
-        found = events.filter(at__gte=self.since)
-        if self.to:
-            found = found.filter(at__lt=_midnight(self.to) + timedelta(days=1))
-        if self.who:
-            found = found.filter(actor_name__icontains=self.who)
-        if self.customer:
-            found = found.about(self.customer)
-        if self.action:
-            found = found.filter(action=self.action)
-        return found.attempts("" if self.outcome == "open" else self.outcome or None)
-
-    @property
-    def filtered(self) -> bool:
-        return bool(self.who or self.customer or self.action or self.outcome or self.from_ or self.to)
-
-
-def _day(value: str) -> str:
-    try:
-        found = parse_date(value) if len(value) == 10 else None
-    except ValueError:
-        return ""
-    return value if found and 2000 <= found.year <= 9000 else ""  # a week before or after it is a day, too
-
-
-def _midnight(day: str) -> datetime:
-    return timezone.make_aware(datetime.combine(date.fromisoformat(day), time.min))
-
-
-@require_GET
-@require(Permission.AUDIT_OWN)
-def audit(request: OperatorRequest) -> HttpResponse:
-    """What was done, one row an attempt. A Portal.Admin sees everybody's, others their own."""
-    query = AuditQuery.read(request.GET.dict())
-    readable = audit_trail.readable(request.user)
-    page = Paginator(query.rows(readable), AUDIT_PAGE).get_page(query.page)
-    if page.number != query.page:
-        return go_to(request, query.url(page=page.number))
-    context = {
-        "query": query,
-        "page": page,
-        "previous_url": query.url(page=page.number - 1) if page.has_previous() else "",
-        "next_url": query.url(page=page.number + 1) if page.has_next() else "",
-        "clear_url": query.url(who="", customer="", action="", outcome="", from_="", to=""),
-        "sees_all": may(request.user, Permission.AUDIT_ALL),
-        "actions": audit_trail.readable(request.user)
-        .order_by("action")
-        .values_list("action", flat=True)
-        .distinct()[:100],
-        "outcomes": [*AuditEvent.Outcome.choices, ("open", "Not concluded")],
-        "days": AUDIT_DAYS,
-        "stopped": chain_check.told_stopped(),
-    }
-    return render_page(request, "audit/list.html", "results", context)
-
-
-@require_GET
-@require(Permission.AUDIT_OWN)
-def audit_event(request: OperatorRequest, pk: int) -> HttpResponse:
-    """One attempt: what was to be changed, what became of it, and the ids that support asks for."""
-    intent = audit_trail.readable(request.user).attempts().filter(pk=pk).first()
-    if intent is None:
-        raise Http404("no such entry, or not yours")
-    outcome = AuditEvent.objects.filter(attempt=intent.attempt, kind=AuditEvent.Kind.OUTCOME).first()
-    changes = [(name, *values) for name, values in intent.fields.items()]
-    context = {"event": intent, "outcome": outcome, "changes": changes}
-    return render_page(request, "audit/detail.html", "entry", context)
 
 
 # --- Errors -------------------------------------------------------------------------------------------------

@@ -313,6 +313,7 @@ MATRIX: dict[str, Row] = {
     "go": Row(get=pages(), post=NO_CHANGE),
     "favourite": Row(get=NO_PAGE, post=changes(303), arguments=_customer, data=lambda: {"on": "1"}),
     "audit": Row(get=pages(), post=NO_CHANGE),
+    "audit-export": Row(get=pages(), post=NO_CHANGE),
     "audit-event": Row(get=pages(), post=NO_CHANGE, arguments=_newest_entry),
     # Without sign-in
     "signin": Row(get=all_of(302), post=all_of(405)),

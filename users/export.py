@@ -9,8 +9,7 @@ from django.views.decorators.http import require_GET
 
 from customers.access import Action, access_to
 from customers.models import Customer
-from customers.views.export import USERS_ACTION, too_many
-from partnerportal import audit, csv_out, grants, problems
+from partnerportal import audit, csv_out, exports, grants, problems
 from partnerportal.http import OperatorRequest
 from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, require
@@ -45,7 +44,7 @@ def users_export(request: OperatorRequest, key: str) -> HttpResponseBase:
     begins, so that a refusal is a page that says why; what fails later is told in the last line of the file.
     """
     customer = pages.tenant_of(key)
-    if refused := too_many(request):
+    if refused := exports.too_many(request):
         return refused
     access = access_to(customer.tenant_id or "", by=request.user, graph=grants.graph(request.grant))
     if access[Action.LIST].no:
@@ -71,7 +70,7 @@ class _File:
     def __init__(self, request: OperatorRequest, customer: Customer, query: table.TableQuery) -> None:
         self.by = request.user
         self.about = audit.Subject(
-            action=USERS_ACTION,
+            action=exports.USERS,
             tenant_id=customer.tenant_id or "",
             customer_name=customer.name,
             fields={"state": ("", query.state)},

@@ -1,24 +1,20 @@
 """The customer list as a CSV file: the same rows as on the screen, all of them."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.http import HttpResponse, HttpResponseBase
+from django.http import HttpResponseBase
 from django.views.decorators.http import require_GET
 
 from customers import paging, snapshot, standing
 from customers.listing import COLUMNS, ListQuery, columns_of, split
 from customers.models import Customer, CustomerQuerySet, GdapState
-from partnerportal import audit, clock, csv_out, problems
+from partnerportal import audit, csv_out, exports
 from partnerportal.http import OperatorRequest
 from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, require
 from partnerportal.preferences import Preferences
 
-ACTION, GDAP_ACTION, USERS_ACTION = "export customers", "export gdap", "export users"
-RUN_ACTION = "export run"
-EXPORTS = (ACTION, GDAP_ACTION, USERS_ACTION, RUN_ACTION)
-AN_HOUR = 30  # exports of one person
 CHUNK = 2_000  # rows in memory
 
 HEADERS = {
@@ -44,7 +40,7 @@ HEADERS = {
 @require(Permission.VIEW)
 def export(request: OperatorRequest) -> HttpResponseBase:
     """All matching rows, sent as they are read; `cols=all` for all columns. Noted in the audit trail."""
-    if refused := too_many(request):
+    if refused := exports.too_many(request):
         return refused
     liked = Preferences.of(request.user)
     query = ListQuery.read(request.GET.dict(), liked)
@@ -53,33 +49,13 @@ def export(request: OperatorRequest) -> HttpResponseBase:
     total = paging.count(query, request.user, head)
     asked = query.params(cols="", size=query.usual_size).urlencode()
     audit.note(
-        audit.Subject(action=ACTION, target_name=f"{total:,} customers", fields={"filter": ("", asked)}),
+        audit.Subject(action=exports.CUSTOMERS, target_name=f"{total:,} customers", fields={"filter": ("", asked)}),
         audit.Result(outcome=AuditEvent.Outcome.DONE, detail=f"Exported {total:,} rows"),
         by=request.user,
     )
     rows = paging.every(query, request.user, wanted)
     header = [words for key in wanted for words in HEADERS[key]]
     return csv_out.download("customers", header, _rows(rows, wanted, head.read_at))
-
-
-def too_many(request: OperatorRequest) -> HttpResponse | None:
-    """The refusal for who has had 30 exports in the last hour, of whatever."""
-    since = clock.now() - timedelta(hours=1)
-    mine = AuditEvent.objects.by(request.user).filter(kind=AuditEvent.Kind.INTENT, action__in=EXPORTS)
-    mine = mine.filter(at__gte=since)
-    times = list(mine.order_by("-id").values_list("at", flat=True)[:AN_HOUR])
-    if len(times) < AN_HOUR:
-        return None
-    again = times[-1] + timedelta(hours=1)
-    return problems.answer(
-        request,
-        problems.Problem(
-            status=429,
-            title=f"You have exported {AN_HOUR} times in the last hour",
-            reason="Nothing was exported. The list itself works as always.",
-            next_step=f"The next export works at {again:%H:%M:%S} UTC.",
-        ),
-    )
 
 
 def _rows(

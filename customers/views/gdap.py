@@ -14,8 +14,7 @@ from customers.access import Action
 from customers.gdap import card, reading, relationships, team
 from customers.gdap.listing import AUTO, ENDS, VIEWS, GdapQuery, changes_since_yesterday, tiles
 from customers.models import GRAPH, Customer, GdapRead, GdapRelationship, GdapState, Source
-from customers.views.export import GDAP_ACTION, too_many
-from partnerportal import audit, csv_out
+from partnerportal import audit, csv_out, exports
 from partnerportal.http import OperatorRequest, go_to, render_page, wants_part
 from partnerportal.models import AuditEvent, Operator
 from partnerportal.permissions import Permission, require
@@ -118,13 +117,15 @@ HEADER = (
 @require(Permission.VIEW)
 def export(request: OperatorRequest) -> HttpResponseBase:
     """The matching relationships as a CSV file, with the page's own query; written into the audit trail."""
-    if refused := too_many(request):
+    if refused := exports.too_many(request):
         return refused
     query = GdapQuery.read(request.GET.dict())
     rows = query.rows()  # made here, for the reader's time zone is forgotten when the answer is under way
     count = rows.count()
     result = audit.Result(outcome=AuditEvent.Outcome.DONE, detail=f"Exported {count:,} GDAP relationships.")
-    audit.note(audit.Subject(action=GDAP_ACTION, target_name=query.params().urlencode()[:400]), result, by=request.user)
+    audit.note(
+        audit.Subject(action=exports.GDAP, target_name=query.params().urlencode()[:400]), result, by=request.user
+    )
     return csv_out.download("gdap", HEADER, _cells(rows, relationships.names_of(), request.user))
 
 

@@ -367,14 +367,14 @@ def test_an_export_is_told_in_the_audit_trail(reader):
 
 
 def test_the_thirty_first_export_of_an_hour_is_refused(reader, monkeypatch):
-    monkeypatch.setattr("customers.views.export.AN_HOUR", 2)
+    monkeypatch.setattr("partnerportal.exports.AN_HOUR", 2)
     for _ in range(2):
         assert reader.get(EXPORT, {"q": "zzyzx"}).status_code == 200
     answer = reader.get(EXPORT)
     assert answer.status_code == 429
     assert "You have exported 2 times in the last hour" in Page(answer).words
     now = clock.now()
-    monkeypatch.setattr("customers.views.export.clock", SimpleNamespace(now=lambda: now + timedelta(minutes=61)))
+    monkeypatch.setattr("partnerportal.exports.clock", SimpleNamespace(now=lambda: now + timedelta(minutes=61)))
     assert reader.get(EXPORT, {"q": "zzyzx"}).status_code == 200
 
 

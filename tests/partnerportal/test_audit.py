@@ -1,5 +1,7 @@
 """The audit trail: what goes in, and who may read it."""
 
+import csv
+import io
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -7,9 +9,10 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from partnerportal import audit, clock
+from partnerportal.audit_pages import AuditQuery
 from partnerportal.models import AuditEvent, Operator
-from partnerportal.views import AuditQuery
 from tests.conftest import without_token
+from tests.pages import Page
 
 SUBJECT = audit.Subject(
     action="patch user",
@@ -225,3 +228,52 @@ def test_what_an_address_asks_for_and_does_not_exist_is_said(signed_in, db):
     for said in ("There is no outcome “foo”.", "There is no from “yesterday”.", "There is no to “9999-12-31”."):
         assert said in text
     assert "There is no sort" not in text
+
+
+# --- Out ----------------------------------------------------------------------------------------------------
+
+
+def exported(browser, query=""):
+    answer = browser.get(f"/audit/export.csv{query}")
+    assert answer.status_code == 200
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_file_has_the_rows_of_the_page_with_what_became_of_them(signed_in, writer, cast):
+    audit.intend(audit.Subject(action="left open"), by=writer)
+    told = audit.Result(outcome="refused", detail="=no", status=403, code="900308", correlation_id="ms-c")
+    audit.note(SUBJECT, told, by=writer)
+    audit.note(audit.Subject(action="of somebody else"), audit.Result(outcome="done"), by=cast("reader"))
+    browser = signed_in("admin")
+    [row] = exported(browser, "?outcome=refused")
+    assert (row["Who"], row["Action"], row["Outcome"], row["Reason"]) == (
+        *("Tom Reyes", "patch user", "Refused", "'=no"),  # a spreadsheet does not carry it out
+    )
+    assert (row["Target ID"], row["Status"], row["Code"], row["MS-CorrelationId"]) == ("u-1", "403", "900308", "ms-c")
+    assert row["Changes"] == "displayName: Zoe → Zoë; password: None → None"
+    assert datetime.fromisoformat(row["Time"]).tzinfo
+    assert [row["Action"] for row in exported(browser, "?outcome=open")] == ["left open"]
+    everything = [row["Action"] for row in exported(browser)]
+    assert everything[:2] == ["export audit trail"] * 2  # those before it
+    assert {"left open", "patch user", "of somebody else"} <= set(everything)
+    mine = exported(signed_in("writer"))
+    assert {row["Who"] for row in mine} == {"Tom Reyes"}
+
+
+def test_the_file_is_told_in_the_trail_and_offered_with_its_number(signed_in, writer):
+    audit.note(SUBJECT, audit.Result(outcome="done"), by=writer)
+    browser = signed_in("writer")
+    answer = browser.get("/audit/?action=patch+user")
+    assert Page(answer).href("Export 1 row") == "/audit/export.csv?action=patch+user"
+    assert len(exported(browser, "?action=patch+user")) == 1
+    event = AuditEvent.objects.filter(action="export audit trail", kind="outcome").get()
+    assert (event.detail, event.fields) == ("Exported 1 entry", {"filter": ["", "action=patch+user"]})
+
+
+def test_a_file_of_many_entries_is_made_in_pieces(signed_in, writer, monkeypatch):
+    monkeypatch.setattr("partnerportal.audit_pages.CHUNK", 2)
+    for number in range(5):
+        audit.note(audit.Subject(action=f"a{number}"), audit.Result(outcome="done"), by=writer)
+    rows = [row for row in exported(signed_in("writer")) if row["Action"].startswith("a")]
+    assert [(row["Action"], row["Outcome"]) for row in rows] == [(f"a{n}", "Done") for n in (4, 3, 2, 1, 0)]

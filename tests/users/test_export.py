@@ -6,7 +6,7 @@ import io
 import pytest
 from django.urls import reverse
 
-from partnerportal import clock
+from partnerportal import clock, exports
 from partnerportal.models import AuditEvent, Operator
 from partnerportal.sandbox import seed
 from partnerportal.upstream.partner_center import CustomerUser, PartnerCenter, UserPage
@@ -134,7 +134,7 @@ def test_no_intent_means_nothing_is_asked(admin, sandbox, monkeypatch):
 def test_thirty_exports_an_hour_of_whatever_and_no_more(admin):
     by = Operator.objects.get()
     for number in range(30):
-        action = export.USERS_ACTION if number % 2 else "export customers"
+        action = exports.USERS if number % 2 else "export customers"
         export.audit.note(export.audit.Subject(action=action), export.audit.Result(outcome="done"), by=by)
     answer = admin.get(export_url())
     assert answer.status_code == 429

@@ -12,8 +12,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from customers.views.export import RUN_ACTION, too_many
-from partnerportal import audit, csv_out, problems, sessions
+from partnerportal import audit, csv_out, exports, problems, sessions
 from partnerportal.http import OperatorRequest, go_to, render_page, typed, with_query
 from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, require
@@ -191,11 +190,11 @@ def _customers(run: OnboardingRun) -> list[Any]:
 def run_problems(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponseBase:
     """The rows that need a change, as they are now, with the reason; a file that can be mended and sent again."""
     run = drafts.find(run_id, by=request.user)
-    if refusal := too_many(request):
+    if refusal := exports.too_many(request):
         return refusal
     header = ["row", "problem", *columns.FIELDS]
     rows = run.rows.exclude(problems=[]).order_by("line")
-    about = audit.Subject(action=RUN_ACTION, target_name=f"run {run.pk}")
+    about = audit.Subject(action=exports.RUN, target_name=f"run {run.pk}")
     detail = f"Exported {rows.count():,} rows that need a change."
     audit.note(about, audit.Result(outcome=AuditEvent.Outcome.DONE, detail=detail), by=request.user)
     told = (

@@ -8,8 +8,7 @@ from django.http import Http404, HttpResponseBase
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods
 
-from customers.views.export import RUN_ACTION, too_many
-from partnerportal import audit, clock, csv_out
+from partnerportal import audit, clock, csv_out, exports
 from partnerportal.http import OperatorRequest, render_page
 from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, require
@@ -45,7 +44,7 @@ NOTHING = (
 def run_results(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponseBase:
     """What became of each row, as a CSV file. No password is in it."""
     found = pages.access_run(run_id, request.user)
-    return too_many(request) or _file(request, found)
+    return exports.too_many(request) or _file(request, found)
 
 
 def _file(
@@ -54,7 +53,7 @@ def _file(
     """With `slips` it has two columns more, and is no less secret than the links in it."""
     told = f" {len(slips):,} of them with a one-time link." if slips else ""
     detail = f"Exported {pages.rows_of(run).count():,} rows.{told}"
-    about = audit.Subject(action=RUN_ACTION, target_name=f"run {run.pk}")
+    about = audit.Subject(action=exports.RUN, target_name=f"run {run.pk}")
     audit.note(about, audit.Result(outcome=AuditEvent.Outcome.DONE, detail=detail), by=request.user)
     header = HEADER + LINK_HEADER if slips else HEADER
     return csv_out.download(f"run-{run.pk}", header, _lines(run, slips or {}))
@@ -98,7 +97,7 @@ def run_handover(request: OperatorRequest, run_id: uuid.UUID) -> HttpResponseBas
     if not form.is_valid():
         return _page(request, run, form, status=422)
     as_file = request.POST.get("step") == "file"
-    if as_file and (refused := too_many(request)):
+    if as_file and (refused := exports.too_many(request)):
         return refused
     slips = handing.make(
         run,
