@@ -314,8 +314,8 @@ def form_again(
         form.add_error(refusal.field if refusal.field in form.fields else None, refusal.sentence)
         if refusal.field == "user_name" and isinstance(form, forms.UserForm):
             suggestions = _free_names(request, customer, form)
-        if refusal.field == "domain" and "federated" in refusal.sentence:
-            see_domains(customer, {form.cleaned_data["user_principal_name"].partition("@")[2]: "federated"})
+        if refusal.field == "domain" and (domain := refusals.federated_domain(operation)):
+            see_domains(customer, {domain: "federated"})
         if operation.status == 401:
             sessions.remember_challenge(request, claims=operation.claims)
             sign_in_url = problems.sign_in_url(request.path)

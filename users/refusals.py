@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from partnerportal.upstream.errors import MFA_CODES, OUR_FAULT_CODES
 
+from . import names
 from .forms import FEDERATED
 from .models import Operation
 from .passwords import TOO_WEAK
@@ -76,7 +77,6 @@ _CODES = {
 
 def _by_word(operation: Operation, said: str) -> Refusal | None:
     """Refusals whose cause we can name ourselves."""
-    names_user = operation.kind == Operation.Kind.CREATE or "user_principal_name" in operation.fields
     name = str(operation.fields.get("user_principal_name") or operation.before.get("user_principal_name", ""))
     domain = name.partition("@")[2]
     if operation.was_too_late:
@@ -87,17 +87,37 @@ def _by_word(operation: Operation, said: str) -> Refusal | None:
             f"The user name {name} belongs to somebody else now, so this user was not restored. "
             "Give that user another name first, then restore this one.",
         )
-    if operation.state == Operation.State.CONFLICT and names_user and "immutableid" not in said:
+    if operation.state == Operation.State.CONFLICT and _names_user(operation) and "immutableid" not in said:
         return Refusal("user_name", f"The user name {name} is taken. Choose another")
+    if _FEDERATED in said:
+        federated = federated_domain(operation)
+        return Refusal("domain", FEDERATED.format(domain=federated)) if federated else None
     for words, field, sentence in _WORDS:
         if words.search(said):
             return Refusal(field, sentence.format(domain=domain))
     return None
 
 
+_FEDERATED = "federated"
+
+
+def federated_domain(operation: Operation) -> str:
+    """The domain in which Microsoft lets nobody have this user name; "" where it was asked for none.
+
+    A federated user who gets no new password, say, tells nothing of a domain that somebody chose.
+    """
+    if _FEDERATED not in operation.detail.lower() or not _names_user(operation):
+        return ""
+    return names.parted(str(operation.fields.get("user_principal_name", "")))[1]
+
+
+def _names_user(operation: Operation) -> bool:
+    """Whether a user name was asked for, so that it or its domain may be to blame."""
+    return operation.kind == Operation.Kind.CREATE or "user_principal_name" in operation.fields
+
+
 _IN_USE = "(already|inuse|samevalue|belongsto)"
 _WORDS = (  # looked for in small letters without blanks
-    (re.compile("federated"), "domain", FEDERATED),
     (
         re.compile(f"immutableid.*{_IN_USE}|{_IN_USE}.*immutableid"),
         "immutable_id",

@@ -18,6 +18,7 @@ from .conftest import (
     edit_url,
     filled,
     new_url,
+    newcomer,
     operation_url,
     reviewed,
     shown_password,
@@ -564,6 +565,17 @@ def test_nobody_is_moved_into_a_federated_domain(admin, directory):
     answer = save(admin, domain="fed.contosotrading.example")
     assert "fed.contosotrading.example is federated." in Page(answer).words
     assert Customer.objects.get(tenant_id=tenant("contoso")).seen_domains["fed.contosotrading.example"] == "federated"
+
+
+def test_a_refused_password_of_a_federated_user_closes_no_domain(admin, directory, sandbox):
+    said = "Unable to reset the password of a federated user."
+    sandbox.fault("partnercenter", "status", method="PATCH", status=400, body={"code": 3000, "description": said})
+    answer = save(admin, password_mode="made")
+    assert answer.status_code == 422
+    assert said in Page(answer).words
+    assert "choose another domain" not in Page(answer).words
+    assert "federated" not in Customer.objects.get(tenant_id=tenant("contoso")).seen_domains.values()
+    assert admin.post(new_url(), newcomer(admin, domain=CUSTOM)).status_code == 200
 
 
 def test_a_right_that_was_lost_meanwhile_keeps_what_was_typed(writer, sandbox, directory):

@@ -219,6 +219,12 @@ def test_a_conflict_of_a_change_that_left_the_name_alone_is_not_about_the_name()
     assert conflict == refusals.Refusal("", told)
 
 
+def test_a_federated_user_who_keeps_their_name_is_told_of_in_microsofts_words():
+    said = "Unable to reset the password of a federated user."
+    told = refused(said, kind="patch")
+    assert told == refusals.Refusal("", f"Partner Center refused: “{said}” Nothing was changed.")
+
+
 def test_a_change_that_came_too_late_is_not_a_taken_name():
     conflict = refused("The resource has changed.", status=412, code="2055", state=State.CONFLICT)
     assert conflict.field == ""

@@ -162,3 +162,16 @@ def test_who_has_become_an_administrator_meanwhile_is_one_when_it_goes_again(adm
     assert ASKED in Page(admin.post(url, {"step": "send"})).words
     assert len(directory.writes()) == 1
     assert trail()[-1] == ("outcome", "reset password", "denied")
+
+
+@pytest.mark.parametrize(("page", "method"), [("user-reset", "PATCH"), ("user-delete", "DELETE")])
+def test_a_refusal_that_names_a_federated_user_is_quoted_on_the_page_that_asked(
+    admin, directory, sandbox, page, method
+):
+    url = reverse(page, args=[tenant("contoso"), ADELE])
+    fields = filled(admin, url, name="adele.vance@contosotrading.example")
+    said = "Unable to change a federated user."
+    sandbox.fault("partnercenter", "status", method=method, status=400, body={"code": 3000, "description": said})
+    answer = admin.post(url, fields)
+    assert answer.status_code == 422
+    assert f"Partner Center refused: “{said}” Nothing was changed." in Page(answer).words
