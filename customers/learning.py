@@ -40,7 +40,7 @@ def learn(customer: Customer, profile: CustomerProfile, now: datetime) -> None:
 def see_domains(customer: Customer, domains: dict[str, str]) -> None:
     """Remember domains that its users have, or that Microsoft called federated.
 
-    A user whose domain type is not told ("") does not make a federated domain an ordinary one.
+    A user whose domain type is not told ("") does not make a federated domain an ordinary one; "managed" does.
     """
     known = customer.seen_domains
     fresh = {

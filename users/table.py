@@ -1,7 +1,7 @@
 """One page of a customer's users, live: the list, the rights and the customer's details, asked side by side."""
 
 import contextvars
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -138,7 +138,7 @@ def load(
     if walks.leads_back(place, page.next):
         page, note = replace(page, next=None), "Partner Center gives the same page again, so the list ends here."
     place = walks.remember(place, page, wanted, by=by, grant=grant, asked_at=None if was_kept else asked_at)
-    learning.see_domains(customer, _domains(page.users))
+    learning.see_domains(customer, domains_of(page.users))
     found = Table(access, place, page, note=note)
     if not (was_kept or query.deleted):
         all_of_them = place.page == 1 and page.next is None
@@ -228,9 +228,14 @@ def _profile(partner_center: PartnerCenter, customer: Customer) -> list[Callable
     return [lambda: partner_center.customer(customer.tenant_id or "")]
 
 
-def _domains(users: tuple[CustomerUser, ...]) -> dict[str, str]:
+def domains_of(users: Iterable[CustomerUser]) -> dict[str, str]:
+    """The domains of users, and what Microsoft calls them: where it says both of one, federated."""
     found: dict[str, str] = {}
     for user in users:
         domain = names.parted(user.user_principal_name)[1]
-        found[domain] = "federated" if user.domain_type == "federated" else found.get(domain, "")
+        kind = user.domain_type if user.domain_type in _KINDS else ""
+        found[domain] = max(found.get(domain, ""), kind, key=_KINDS.index)
     return found
+
+
+_KINDS = ("", "managed", "federated")  # of domains, by what they weigh; "" where it is not told

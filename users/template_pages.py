@@ -20,7 +20,7 @@ from partnerportal.models import AuditEvent
 from partnerportal.permissions import Permission, RoleMissing, may, require
 from partnerportal.upstream.errors import UpstreamError
 
-from . import first_licences, names, pages, seen_skus, table, templates
+from . import first_licences, pages, seen_skus, table, templates
 from .models import UserTemplate
 from .template_forms import TemplateForm, initial_of
 
@@ -201,8 +201,7 @@ def _suggested(request: OperatorRequest, customer: Customer) -> templates.Rules:
     )
     if isinstance(user, UpstreamError):
         return {}
-    domain = names.parted(user.user_principal_name)[1]
-    see_domains(customer, {domain: "federated"} if user.domain_type == "federated" else {domain: ""})
+    see_domains(customer, table.domains_of([user]))
     held = [] if isinstance(licences, UpstreamError) else [licence.name for licence in licences]
     return templates.from_user(user, held)
 

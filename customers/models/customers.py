@@ -163,7 +163,7 @@ class Customer(models.Model):
     # Read by id when the customer is opened, for Partner Center's list has none of it.
     profile_read_at = models.DateTimeField(null=True)
     custom_domains = models.JSONField(default=list)
-    seen_domains = models.JSONField(default=dict)  # domain -> "federated" or "", from users seen and refusals
+    seen_domains = models.JSONField(default=dict)  # domain -> "federated", "managed" or "": users, refusals
     # What somebody saw who opened its users last; null before. For the list's column "Users".
     users_seen = models.PositiveIntegerField(null=True)
     users_seen_all = models.BooleanField(null=True)  # False: that was the first page, and there are more

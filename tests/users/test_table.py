@@ -13,12 +13,13 @@ from django.urls import reverse
 from customers.models import Customer
 from partnerportal import clock, vault
 from partnerportal.sandbox import seed
+from partnerportal.upstream.partner_center import CustomerUser
 from tests.pages import Page
 from users import table, walks
 from users.models import KeptPage, UserWalk
 from users.tasks import purge_secrets
 
-from .conftest import edit_url, new_url, tenant, user_url, users_url
+from .conftest import edit_url, new_url, newcomer, tenant, user_url, users_url
 
 GONE = "That page is no longer there. This is the first page again."
 REFUSED = "Partner Center no longer knows that page. This is the first page again."
@@ -159,6 +160,25 @@ def test_federated_domains_are_learned_from_the_users_seen(admin):
     customer = Customer.objects.get(tenant_id=tenant("contoso"))
     assert customer.seen_domains["fed.contosotrading.example"] == "federated"
     assert customer.seen_domains["contosotrading.example"] == ""
+
+
+def test_a_domain_that_is_managed_again_is_open_for_new_users_again(admin, directory, sandbox):
+    fed = "fed.contosotrading.example"
+    look(admin, users_url(query="?size=100"))
+    assert admin.post(new_url(), newcomer(admin, domain=fed)).status_code == 422
+    sandbox.running.cloud.world.customers[tenant("contoso")].federated_domains = []
+    for user in directory.users().values():
+        user.domain_type = "managed"
+    look(admin, users_url(query="?size=100&fresh=1"))
+    assert Customer.objects.get(tenant_id=tenant("contoso")).seen_domains[fed] == "managed"
+    assert admin.post(new_url(), newcomer(admin, domain=fed)).status_code == 200
+
+
+def test_a_domain_is_federated_where_some_of_its_users_are_told_so():
+    told = ("managed", "federated", "cloud9", "managed")
+    users = [CustomerUser(str(n), f"u{n}@Both.example", "U", domain_type=each) for n, each in enumerate(told)]
+    users += [CustomerUser("9", "u9@one.example", "U"), CustomerUser("8", "u8@two.example", "U", domain_type="managed")]
+    assert table.domains_of(users) == {"both.example": "federated", "one.example": "", "two.example": "managed"}
 
 
 # --- Forward and back ---------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from partnerportal.models import TokenCache
 from partnerportal.upstream.errors import SignInAgain, UpstreamError
 from partnerportal.upstream.http import paced
 
-from .. import names, seen_names, seen_skus, templates
+from .. import names, seen_names, seen_skus, table, templates
 from ..first_licences import of_skus
 from ..models import OnboardingCheck, OnboardingRow, OnboardingRun, Operation
 from . import drafts, facts, judge, whose
@@ -213,7 +213,7 @@ def _judge(check: OnboardingCheck, customer: Customer, answers: facts.Answers) -
     """Judge all rows of one customer, for what they have in common may have changed, and write down what was found."""
     if answers.profile:
         learning.learn(customer, answers.profile, clock.now())
-    learning.see_domains(customer, _domains(answers))
+    learning.see_domains(customer, table.domains_of(answers.active))
     seen_skus.learn(of_skus(answers.skus or ()).skus)
     known, rules = _facts(customer, answers), templates.rules_for(customer)
     if answers.walked_at and answers.whole:  # so the rows go out without a walk of their own
@@ -238,15 +238,6 @@ def _write_down(row: OnboardingRow, judged: judge.Judged, now: datetime) -> None
     user_name = judged.user_name if names.parted(judged.user_name)[0] else ""  # a domain alone names nobody
     row.user_name, row.creates = user_name[:400], user_name.lower()[:400]
     row.target_name = judged.fields["display_name"][:400]
-
-
-def _domains(answers: facts.Answers) -> dict[str, str]:
-    """The domains of the users, and which of them Microsoft calls federated."""
-    found: dict[str, str] = {}
-    for user in answers.active:
-        domain = names.parted(user.user_principal_name)[1]
-        found[domain] = "federated" if user.domain_type == "federated" else found.get(domain, "")
-    return found
 
 
 def _facts(customer: Customer, answers: facts.Answers) -> judge.Facts:
