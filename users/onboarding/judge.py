@@ -73,6 +73,7 @@ class RowForm(NewUserForm):
 def judge(typed: Mapping[str, str], customer: Customer, facts: Facts, rules: Mapping[str, templates.Rule]) -> Judged:
     """One row by itself, beside what its customer has. What rows have in common, `together` judges."""
     judged = Judged()
+    rules = {name: rule for name, rule in rules.items() if name != "password_mode"}  # no file holds passwords
     if facts.problem:
         judged.against("customer", facts.problem)
     form = RowForm(_as_posted(typed, customer, rules, judged), customer=customer, rules=rules)
@@ -133,10 +134,8 @@ def _as_posted(
         "usage_location": _location(said["usage_location"], judged)
         or filled.get("usage_location")
         or customer.country_code,
-        "password_mode": filled.get("password_mode", NewUserForm.MADE)
-        if "password_mode" in fixed
-        else NewUserForm.MADE,
-        "force_change": "on" if _must_change(said["force_change"], filled, judged) else "",
+        "password_mode": NewUserForm.MADE,
+        "force_change": templates.ON if _must_change(said["force_change"], filled, judged) else templates.OFF,
     }
 
 
