@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from customers import countries
 
-from .sheet import FileRefused, Sheet, letter, shortened
+from .sheet import MERGED, FileRefused, Sheet, letter, shortened
 
 FIELDS = {
     "customer": "Customer",
@@ -244,9 +244,12 @@ def _not_text(sheet: Sheet, column: int, number: int, field: str) -> FileRefused
     words = next(row.odd[column] for row in sheet.rows if row.number == number)
     others = sum(column in row.odd for row in sheet.rows) - 1
     also = f" So do {others:,} other cells of this column." if others > 1 else ""
+    mend = "copy the column and paste it as values, or type the text"
+    if words == MERGED:
+        mend = "unmerge the cells, and type into each what belongs there"
     return FileRefused(
         f"Cell {letter(column)}{number} ({FIELDS[field].lower()}) holds {words}, not text.{also} "
-        "In the spreadsheet copy the column and paste it as values, or type the text.",
+        f"In the spreadsheet {mend}.",
         number,
     )
 

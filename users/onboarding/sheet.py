@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from django.conf import settings
 
 MOST_COLUMNS = 200
+MERGED = "part of a merged cell"  # why a cell is no text: it shows that of another one
 
 
 class FileRefused(Exception):
@@ -97,8 +98,9 @@ def _size_of(row: Row) -> int:
 
 def _header(row: Row) -> Row:
     """The header with tidy names. Two columns of one name would hide one of them."""
-    if row.odd:
-        column, words = next(iter(row.odd.items()))
+    for column, words in row.odd.items():
+        if words == MERGED:  # has no name, so what stands below it is refused
+            continue
         raise FileRefused(f"Column {letter(column)} of the header holds {words}. Type its name.", row.number)
     names = tuple(" ".join(cell.replace("\ufeff", "").split()) for cell in row.cells)
     if len(names) > MOST_COLUMNS:
@@ -126,11 +128,10 @@ def _fitted(row: Row, header: Row, *, exact: bool) -> Row:
         )
     cells = row.cells + ("",) * (width - has)
     for column, cell in enumerate(cells):
-        filled = cell.strip() or column in row.odd
-        if filled and (column >= width or not header.cells[column]):
-            raise FileRefused(
-                f"There is “{shortened(cell)}” in column {letter(column)}, which has no header.", row.number
-            )
+        odd = "" if row.odd.get(column) == MERGED else row.odd.get(column)
+        if (cell.strip() or odd) and (column >= width or not header.cells[column]):
+            said = f"“{shortened(cell)}”" if cell.strip() else odd
+            raise FileRefused(f"There is {said} in column {letter(column)}, which has no header.", row.number)
     return Row(row.number, cells[:width], row.odd)
 
 

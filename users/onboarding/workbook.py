@@ -7,6 +7,7 @@ ECMA-376 part 1, chapter 18 says what the parts hold; chapter 18.8.30 which numb
 
 import re
 import zipfile
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -16,7 +17,7 @@ from xml.parsers import expat
 
 from django.conf import settings
 
-from .sheet import MOST_COLUMNS, FileRefused, Row, Sheet, letter, megabytes, whole
+from .sheet import MERGED, MOST_COLUMNS, FileRefused, Row, Sheet, letter, megabytes, whole
 
 WORKBOOK = "xl/workbook.xml"
 _DEPTH = 32  # elements within each other; a sheet needs a dozen
@@ -25,7 +26,7 @@ _CHUNK = 64 * 1024
 _LONGEST_TOKEN = 512 * 1024  # bytes of one tag; a parser keeps it whole
 _MOST_CELLS = 400_000
 _LAST_ROW = 1_048_576  # that a spreadsheet has
-_CELL = re.compile(r"([A-Z]{1,3})[0-9]{1,7}")
+_CELL = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _DATES = frozenset([*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)])
 _NOT_DATE = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|_.|\*.')  # of a format: quoted, escaped, colours, fillers
 # The first section of a format, made of zeros and of signs that stand as they are: 00000, 000\-00\-0000, "P"0000.
@@ -258,9 +259,14 @@ class _Cells(_Reader):
         self._line, self._is_hidden = _Line(0), False
         self._column, self._kind, self._style = -1, "", 0
         self._has_formula = False
-        self._count = 0
+        self._count = self._covered = 0
+        self._is_past = False  # the cells; what is merged stands behind them
 
     def opened(self, name: str, attributes: Attributes) -> None:
+        if self._is_past:
+            if name == "mergeCell":
+                self._cover(attributes.get("ref", ""))
+            return
         match name:
             case "col" if _hides(attributes, "width"):
                 first, last = max(int(attributes["min"]), 1), min(int(attributes["max"]), MOST_COLUMNS)
@@ -272,7 +278,7 @@ class _Cells(_Reader):
                 self._line, self._column = _Line(number), -1
                 self._is_hidden = _hides(attributes, "ht")
             case "c":
-                column = _column(attributes["r"]) if "r" in attributes else self._column + 1
+                column = _place(attributes["r"])[1] if "r" in attributes else self._column + 1
                 if column <= self._column:  # a second one would hide the first
                     raise FileRefused(_BROKEN)
                 self._column = column
@@ -282,11 +288,14 @@ class _Cells(_Reader):
                 self._has_formula = True
 
     def text(self, text: str) -> None:
-        if self.path[-1] == "v" or (self.path[-1] == "t" and "rPh" not in self.path):
+        if not self._is_past and (self.path[-1] == "v" or (self.path[-1] == "t" and "rPh" not in self.path)):
             self.keep(text)
 
     def closed(self, name: str) -> None:
-        if name == "c":
+        if self._is_past:
+            if name == "mergeCells":
+                raise _Stop
+        elif name == "c":
             self._store("".join(self.pieces))
         elif name == "row" and (self._line.cells or self._line.odd):
             self.rows.append(self._line)
@@ -296,7 +305,25 @@ class _Cells(_Reader):
             if len(self.rows) > settings.ONBOARDING_ROWS + 3:
                 raise _Stop
         elif name == "sheetData":
-            raise _Stop
+            self._is_past = True
+
+    def _cover(self, place: str) -> None:
+        """The cells of a merged range that are in rows with content: each shows what only the first one holds."""
+        first, _, last = place.partition(":")
+        (top, left), (bottom, right) = (_place(corner) for corner in (first, last or first))
+        if left >= MOST_COLUMNS:
+            return
+        begin, end = (
+            find(self.rows, row, key=lambda line: line.number)
+            for find, row in ((bisect_left, top), (bisect_right, bottom))
+        )
+        for line in self.rows[begin:end]:
+            for column in range(left, min(right + 1, MOST_COLUMNS)):
+                self._covered += 1
+                if self._covered > _MOST_CELLS:  # overlapping ones without end
+                    raise FileRefused(f"More than {_MOST_CELLS:,} cells of the sheet are merged. Unmerge them.")
+                if (line.number, column) != (top, left):
+                    line.odd[column] = MERGED
 
     def _store(self, value: str) -> None:
         if not (value.strip() or self._has_formula):
@@ -352,15 +379,15 @@ class _SharedTexts(_Reader):
             raise _Stop
 
 
-def _column(place: str) -> int:
-    """B7 -> 1. Raises ValueError."""
-    found = _CELL.fullmatch(place)
+def _place(cell: str) -> tuple[int, int]:
+    """B7 -> (7, 1): the row as the sheet has it, the column from 0. Raises ValueError."""
+    found = _CELL.fullmatch(cell)
     if found is None:
         raise ValueError("no place of a cell")
     column = 0
     for char in found[1]:
         column = column * 26 + ord(char) - ord("A") + 1
-    return column - 1
+    return int(found[2]), column - 1
 
 
 def _hides(attributes: Attributes, size: str) -> bool:

@@ -81,6 +81,11 @@ def refused() -> Iterator[Case]:
     for name, xml in _documents():
         for part in ("xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml", SHEET):
             yield f"{name} as {part}", zipped({**parts_of(HEADER, *STARTERS), part: xml}), "a.xlsx"
+    for name, places in (("no place", "A"), ("merged without end", "A1:GR50")):
+        cells = f'<mergeCell ref="{places}"/>' * 2_000
+        xml = parts_of(HEADER, *STARTERS * 16)[SHEET].replace("</sheetData>", f"</sheetData><mergeCells>{cells}")
+        xml = xml.replace("</worksheet>", "</mergeCells></worksheet>")
+        yield f"merged cells: {name}", zipped({**parts_of(HEADER), SHEET: xml}), "a.xlsx"
     for name, inner in _sheets():
         xml = f'<worksheet xmlns="{MAIN}"><sheetData>{inner}</sheetData></worksheet>'
         yield name, zipped({**parts_of(HEADER), SHEET: xml}), "a.xlsx"

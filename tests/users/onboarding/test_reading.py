@@ -311,6 +311,35 @@ def test_a_hidden_column_is_refused_where_a_user_would_be_made_of_it_and_passed_
     assert len(taken(with_sheet(hide(2), ("Ann", "", "7")), "staff.xlsx")) == 1
 
 
+def merged(*places):
+    cells = "".join(f'<mergeCell ref="{place}"/>' for place in places)
+    return lambda text: text.replace("</sheetData>", f"</sheetData><autoFilter/><mergeCells>{cells}</mergeCells>")
+
+
+PEOPLE = (("Ann", "ann", "7"), ("Bea", "", ""), ("Cy", "", ""), ("Di", "di", ""))
+
+
+def test_a_cell_that_shows_what_another_one_holds_is_not_taken_for_an_empty_one():
+    said = refusal(with_sheet(merged("B3:B4"), *PEOPLE), "staff.xlsx")
+    assert said == (
+        "Row 4: Cell B4 (user name) holds part of a merged cell, not text. "
+        "In the spreadsheet unmerge the cells, and type into each what belongs there."
+    )
+    said = refusal(with_sheet(merged("C2:C1048576", "B2:B1048576"), *PEOPLE), "staff.xlsx")
+    assert "Cell B3 (user name) holds part of a merged cell, not text. So do 2 other cells of this column." in said
+    assert "Cell B5 (user name)" in refusal(with_sheet(merged("A5:C5"), *PEOPLE), "staff.xlsx")
+
+
+def test_merged_cells_without_end_are_refused_before_they_are_all_counted():
+    said = refusal(with_sheet(merged(*["A1:GR5"] * 500), *PEOPLE), "staff.xlsx")
+    assert said == "More than 400,000 cells of the sheet are merged. Unmerge them."
+
+
+@pytest.mark.parametrize("places", [("C2:C5",), ("A8:C9",), ("C2:E2", "C1:F1"), ("A2",), ("XFD1:XFD9",)])
+def test_what_is_merged_where_no_user_is_made_of_it_is_no_matter(places):
+    assert len(taken(with_sheet(merged(*places), *PEOPLE), "staff.xlsx")) == 4
+
+
 def test_account_enabled_is_understood_by_itself_and_as_microsoft_means_it_in_its_own_file():
     assert meanings("User name", "accountEnabled") == {"User name": "user_name", "accountEnabled": "enabled"}
     assert meanings("User name", "Account enabled")["Account enabled"] == "enabled"

@@ -7,7 +7,7 @@ from partnerportal.models import Operator
 from users.models import UserTemplate
 
 from ..conftest import tenant
-from .test_check import OTHER, problems, sent
+from .test_check import problems, sent
 
 HEADER = ("first_name", "last_name", "user_name", "usage_location")
 MAYA = ("Maya", "Lind", "", "NL")
