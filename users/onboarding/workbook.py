@@ -34,6 +34,7 @@ _PADDED = re.compile(r'(?:0|"[^"]*"|\\.|[-/+(): ])+')
 _SHOWN = re.compile(r'"([^"]*)"|\\(.)|(.)')
 _FILLER = re.compile(r"\[[^\]]*\]|_.|\*.")  # of a format: colours and languages, blanks of a width, what fills up
 _POSITIVE = re.compile(r'(?:"[^"]*"|\\.|[^;])*')  # numbers below zero have a section of their own
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")  # a character as ST_Xstring writes it (ECMA-376 part 1, 22.9.2.19)
 _LONGEST = 255  # characters of a format, as spreadsheets have it: each cell may be as long
 _NAMED = 5  # hidden rows that a refusal names
 _BROKEN = "The workbook is damaged. Open it in Excel, save it again, or save it as CSV UTF-8."
@@ -326,6 +327,8 @@ class _Cells(_Reader):
                     line.odd[column] = MERGED
 
     def _store(self, value: str) -> None:
+        if self._kind in ("inlineStr", "str"):
+            value = _unescaped(value)
         if not (value.strip() or self._has_formula):
             return
         self._count += 1
@@ -372,11 +375,25 @@ class _SharedTexts(_Reader):
         if name != "si":
             return
         if self._number in self._wanted:
-            self.found[self._number] = "".join(self.pieces)
+            self.found[self._number] = _unescaped("".join(self.pieces))
             self.pieces = []
         self._number += 1
         if self._number > self._last:
             raise _Stop
+
+
+def _unescaped(text: str) -> str:
+    """The text that was meant: Maya for Maya_x000D_, but for the line break; _x000D_ for _x005F_x000D_."""
+    if not _ESCAPED.search(text):
+        return text
+    meant = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+    try:
+        meant = meant.encode("utf-16-le", "surrogatepass").decode("utf-16-le")  # two escapes may be one character
+    except UnicodeDecodeError:
+        meant = "\x00"
+    if "\x00" in meant:
+        raise FileRefused("A cell holds an escape, such as _x0000_, that stands for no character. Type its text anew.")
+    return meant
 
 
 def _place(cell: str) -> tuple[int, int]:

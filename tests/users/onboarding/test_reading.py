@@ -311,6 +311,29 @@ def test_a_hidden_column_is_refused_where_a_user_would_be_made_of_it_and_passed_
     assert len(taken(with_sheet(hide(2), ("Ann", "", "7")), "staff.xlsx")) == 1
 
 
+ESCAPES = [
+    ("Maya_x000D_", "Maya"),
+    ("_x000d__x000a_Maya_x000D_\n", "Maya"),
+    ("_x005F_x000D_", "_x000D_"),
+    ("M_x0061_ya_x20_", "Maya_x20_"),
+    ("_xD83D__xDE00_", "😀"),
+    ("_x000D_", ""),
+]
+
+
+@pytest.mark.parametrize(("written", "meant"), ESCAPES)
+def test_escapes_of_a_workbook_are_the_characters_that_they_stand_for(written, meant):
+    inline = workbook(("User name", "First name"), ("ann", written))
+    shared = workbook(("User name", "First name"), ("ann", '<c t="s"><v>0</v></c>'), shared=(written,))
+    assert taken(inline, "a.xlsx") == taken(shared, "a.xlsx") == [{"user_name": "ann", "first_name": meant}]
+
+
+@pytest.mark.parametrize("written", ["Ma_x0000_ya", "Ma_xD83D_ya"])
+def test_an_escape_of_no_character_is_refused(written):
+    said = refusal(workbook(("User name",), (written,)), "a.xlsx")
+    assert said == "A cell holds an escape, such as _x0000_, that stands for no character. Type its text anew."
+
+
 def merged(*places):
     cells = "".join(f'<mergeCell ref="{place}"/>' for place in places)
     return lambda text: text.replace("</sheetData>", f"</sheetData><autoFilter/><mergeCells>{cells}</mergeCells>")
