@@ -567,6 +567,18 @@ def test_nobody_is_moved_into_a_federated_domain(admin, directory):
     assert Customer.objects.get(tenant_id=tenant("contoso")).seen_domains["fed.contosotrading.example"] == "federated"
 
 
+def test_a_usage_location_in_small_letters_is_one_and_stays_as_it_is(admin, directory):
+    directory.special("plain").usage_location = "de"
+    fields = filled(admin, edit_url(ADELE), first_name="Adela")
+    assert fields["usage_location"] == "DE"
+    page = Page(admin.post(edit_url(ADELE), fields | {"step": "review"}))
+    assert "First name Adele Adela" in page.words
+    assert "Usage location" not in page.words
+    assert admin.post(edit_url(ADELE), page.form("op_id").fields | {"step": "save"}).status_code == 200
+    (sent,) = directory.writes()
+    assert {name for name in sent["body"] if name != "attributes"} == {"firstName"}
+
+
 def test_a_refused_password_of_a_federated_user_closes_no_domain(admin, directory, sandbox):
     said = "Unable to reset the password of a federated user."
     sandbox.fault("partnercenter", "status", method="PATCH", status=400, body={"code": 3000, "description": said})
