@@ -40,6 +40,13 @@ def last_change(customer: Customer, user_id: str) -> Operation | None:
     return newest if young else None
 
 
+def why_for_good(operation: Operation) -> str:
+    """Why a change cannot be taken back at all, as a sentence; "" when it can."""
+    if operation.fields.get("usage_location") and not operation.before.get("usage_location"):
+        return "This cannot be undone: Microsoft lets nobody take a usage location away once there is one."
+    return ""
+
+
 def undo(operation: Operation, *, op_id: uuid.UUID, by: Operator, grant: TokenCache) -> Operation:
     """A new change back to what was there before. Not of a password, which nobody can read back.
 
@@ -77,6 +84,7 @@ def _page(
         "name": next((each.target_name for each in done if each.target_name), "this user"),
         "entries": [{"operation": operation, "rows": _rows(operation)} for operation in done],
         "undoable": last if last in done else None,
+        "why_for_good": why_for_good(last) if last else "",
         "op_id": new_op_id(),
         "heads": ("Before", "After"),
         "trouble": trouble,
@@ -115,6 +123,8 @@ def user_undo(request: OperatorRequest, key: str, user_id: uuid.UUID) -> HttpRes
     if last is None or last.op_id != wanted or last not in of_user(customer, str(user_id), by=request.user):
         late = "This cannot be undone any more: 15 minutes are over, or something else was done to the user."
         return _page(request, customer, str(user_id), late, status=409)
+    if why := why_for_good(last):
+        return _page(request, customer, str(user_id), why, status=409)
     try:
         operation = undo(last, op_id=op_id, by=request.user, grant=request.grant)
     except ActionDenied as denied:

@@ -1,5 +1,7 @@
 """What was done to a user from here, and the way back from the last change."""
 
+import uuid
+
 import pytest
 from django.urls import reverse
 
@@ -84,6 +86,21 @@ def test_nothing_is_undone_after_a_quarter_of_an_hour_or_another_change(writer, 
     assert undo_form(writer) is None
     assert "This cannot be undone any more" in Page(writer.post(undo_url(), newest)).words
     assert len(directory.writes()) == 2
+
+
+def test_a_first_usage_location_is_not_undone_for_nobody_can_take_it_away(writer, directory):
+    nora = seed.SPECIAL_USERS["no_location"]
+    writer.post(edit_url(nora), reviewed(writer, nora, usage_location="NL"))
+    page = Page(writer.get(history_url(nora)))
+    undo = reverse("user-undo", args=[tenant("contoso"), nora])
+    assert [form for form in page.forms if form.action == undo] == []
+    why = "This cannot be undone: Microsoft lets nobody take a usage location away once there is one."
+    assert why in page.words
+    answer = writer.post(undo, {"operation": Operation.objects.get().op_id, "op_id": uuid.uuid4()})
+    assert (answer.status_code, why in Page(answer).words) == (409, True)
+    assert len(directory.writes()) == 1
+    writer.post(edit_url(nora), reviewed(writer, nora, usage_location="BE"))
+    assert [form.action for form in Page(writer.get(history_url(nora))).forms].count(undo) == 1
 
 
 @pytest.mark.parametrize("fields", [{}, {"operation": "x", "op_id": "y"}])
