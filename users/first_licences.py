@@ -63,7 +63,8 @@ class Offer:
 
     def preset(self, said: str) -> "Preset":
         """What becomes of the licences that a template names, by name or part number."""
-        known = {countries.fold(text): sku_id for sku_id, sku in self.skus.items() for text in _called(sku)}
+        by_stock = sorted(self.skus.items(), key=lambda sku: sku[1]["left"])  # of two of one name the fuller counts
+        known = {countries.fold(text): sku_id for sku_id, sku in by_stock for text in _called(sku)}
         found = {each: known.get(countries.fold(each)) for each in parted(said, known)}
         groups = [self.skus[sku_id]["group"] for sku_id in found.values() if sku_id and self.skus[sku_id]["left"] > 0]
         chosen, left_out = [], []
@@ -95,8 +96,11 @@ NOTHING = Offer({})
 
 
 def parted(said: str, known: Collection[str]) -> list[str]:
-    """The licences that a text names, between bars, semicolons or commas, which a name in `known`, folded, may have."""
-    wanted = [said] if countries.fold(said) in known else re.split("[|;,]", said)
+    """The licences that a text names, between bars; without one between semicolons or commas.
+
+    A name may have commas, which nothing but a bar leaves alone; by itself it is told by standing in `known`, folded.
+    """
+    wanted = [said] if countries.fold(said) in known else re.split("[|]" if "|" in said else "[;,]", said)
     return [text.strip() for text in wanted if text.strip()]
 
 

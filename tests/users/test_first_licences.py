@@ -5,6 +5,7 @@ import uuid
 import pytest
 from django.urls import reverse
 
+from customers import countries
 from customers.access import Facts, Verdict, judge
 from customers.models import Customer
 from partnerportal import clock
@@ -55,6 +56,29 @@ def errors(*licences, offer=None, **typed):
     data = {**typed, "op_id": str(uuid.uuid4()), "licences": list(licences)}
     form = NewUserForm(data | {"offer": OFFER.signed(CONTOSO) if offer is None else offer}, customer=CONTOSO)
     return form.errors.get_json_data() and {name: str(said[0]) for name, said in form.errors.items()}
+
+
+SALES = "Dynamics 365 Sales, Field Service and Customer Service Partner Sandbox"
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        (f"{SALES} | Power BI Pro", [SALES, "Power BI Pro"]),
+        (f"Power BI Pro|{SALES}|", ["Power BI Pro", SALES]),
+        (SALES, [SALES]),
+        ("Power BI Pro; E3, F1", ["Power BI Pro", "E3", "F1"]),
+    ],
+)
+def test_a_bar_beside_a_licence_leaves_the_commas_of_its_name_alone(said, named):
+    assert first_licences.parted(said, {countries.fold(SALES)}) == named
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_of_two_licences_of_one_name_the_one_with_units_left_is_meant(order):
+    left = {"a": 3, "b": 0}
+    told = {each: {"name": "Office 365 E3", "part": each, "group": "group1", "left": left[each]} for each in order}
+    assert first_licences.Offer(told).preset("Office 365 E3") == first_licences.Preset(("a",))
 
 
 def test_a_licence_that_may_be_chosen_is_wanted_under_its_name():

@@ -229,14 +229,15 @@ _MOST_NAMED = 5  # licences that a row is told it cannot have
 
 
 def _judge_licences(said: str, judged: Judged, facts: Facts) -> None:
-    """The licences of a row, by name or part number. Several are separated by a bar, a semicolon or a comma."""
+    """The licences of a row, by name or part number, separated as `parted` has it."""
     if facts.problem:
         return
     if facts.why_no_licences or facts.skus is None:
         why = facts.why_no_licences or "We cannot see which licences the customer has."
         judged.against("licences", f"{why} Leave the cell empty to create the user without one")
         return
-    known = {countries.fold(text): sku for sku in facts.skus for text in (sku.part_number, sku.name) if text}
+    by_stock = sorted(facts.skus, key=lambda sku: sku.available)  # of two of one name the fuller counts
+    known = {countries.fold(text): sku for sku in by_stock for text in (sku.part_number, sku.name) if text}
     named = {each: known.get(countries.fold(each)) for each in parted(said, known)}
     judged.licences = {sku.id: sku.name for sku in named.values() if sku}
     names = {text: sku.name for text, sku in known.items()}

@@ -4,10 +4,12 @@ import pytest
 
 from customers.models import Customer
 from partnerportal.models import Operator
+from partnerportal.upstream.licences import SubscribedSku
 from users.models import UserTemplate
+from users.onboarding import judge
 
 from ..conftest import tenant
-from .test_check import problems, sent
+from .test_check import OTHER, problems, sent
 
 HEADER = ("first_name", "last_name", "user_name", "usage_location")
 MAYA = ("Maya", "Lind", "", "NL")
@@ -38,3 +40,11 @@ def test_a_password_that_need_not_be_changed_is_locked_for_a_file_too(admin, mod
 def test_passwords_that_a_template_wants_typed_are_made_for_a_file(admin, mode):
     defaults(password_mode=(mode, "typed"))
     assert problems(sent(admin, MAYA, header=HEADER)) == {2: ""}
+
+
+@pytest.mark.parametrize("left", [(3, 0), (0, 3)])
+def test_of_two_licences_of_one_name_a_row_gets_the_one_with_units_left(left):
+    skus = tuple(SubscribedSku(f"sku-{n}", "Office 365 E3", f"E3_{n}", "group1", 3, 3 - n, n, "Enabled") for n in left)
+    facts = judge.Facts(domains=frozenset([OTHER]), skus=skus)
+    row = {"first_name": "Maya", "domain": OTHER, "usage_location": "NL", "licences": "Office 365 E3"}
+    assert judge.judge(row, Customer(key="contoso", domain=OTHER), facts, {}).licences == {"sku-3": "Office 365 E3"}
