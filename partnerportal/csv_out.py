@@ -28,6 +28,11 @@ def safe(value: object) -> str:
     return f"'{text}" if text[:1] in ("\t", "\r", "\n") or _FORMULA.match(text) else text
 
 
+def as_it_was(text: str) -> str:
+    """A text of a file that came from here, without the apostrophe that `safe` has put before it."""
+    return text[1:] if text[:1] == "'" and safe(text[1:]) == text else text
+
+
 class _Line:
     """What `csv.writer` writes into: hands each line back."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from customers import countries
+from partnerportal import csv_out
 
 from .sheet import MERGED, FileRefused, Sheet, letter, shortened
 
@@ -231,7 +232,8 @@ def lines(sheet: Sheet, meaning: Mapping[str, int]) -> list[Line]:
                 raise _not_text(sheet, column, row.number, field)
             if column in sheet.hidden and row.cells[column].strip():
                 raise _not_seen(sheet, column, field)
-        typed = {field: row.cells[column].strip() for field, column in meaning.items()}
+        # "Download problem rows" is mended and sent again: -Maya stands in it as '-Maya.
+        typed = {field: csv_out.as_it_was(row.cells[column].strip()) for field, column in meaning.items()}
         if any(typed.values()):
             found.append(Line(row.number, typed))
     if not found:

@@ -1,15 +1,16 @@
 """What templates and the columns beside each other mean for the rows of a file."""
 
 import pytest
+from django.urls import reverse
 
 from customers.models import Customer
 from partnerportal.models import Operator
 from partnerportal.upstream.licences import SubscribedSku
-from users.models import UserTemplate
+from users.models import OnboardingRun, UserTemplate
 from users.onboarding import judge
 
 from ..conftest import tenant
-from .test_check import OTHER, problems, sent
+from .test_check import OTHER, problems, sent, upload
 
 HEADER = ("first_name", "last_name", "user_name", "usage_location")
 MAYA = ("Maya", "Lind", "", "NL")
@@ -48,3 +49,15 @@ def test_of_two_licences_of_one_name_a_row_gets_the_one_with_units_left(left):
     facts = judge.Facts(domains=frozenset([OTHER]), skus=skus)
     row = {"first_name": "Maya", "domain": OTHER, "usage_location": "NL", "licences": "Office 365 E3"}
     assert judge.judge(row, Customer(key="contoso", domain=OTHER), facts, {}).licences == {"sku-3": "Office 365 E3"}
+
+
+def test_problem_rows_that_begin_like_formulas_come_back_as_they_were(admin):
+    rows = (("-Maya", "Lind", "-maya.lind", "XX"), ("+Zoë", "'Lind", "", "XX"), ("@Bo", "'-Day", "", "XX"))
+    typed = {row.line: row.typed for row in sent(admin, *rows, header=HEADER).rows.all()}
+    run = OnboardingRun.objects.get()
+    answer = admin.get(reverse("run-problems", args=[run.key]))
+    file = b"".join(answer.streaming_content)
+    assert b"'-maya.lind" in file
+    assert upload(admin, file).status_code == 303
+    again = OnboardingRun.objects.exclude(pk=run.pk).get()
+    assert {row.line: row.typed for row in again.rows.all()} == typed
