@@ -84,8 +84,8 @@ def judge(typed: Mapping[str, str], customer: Customer, facts: Facts, rules: Map
     if not facts.problem and not any(problem["field"] in ("user_name", "domain") for problem in judged.problems):
         _judge_name(judged, customer, facts)
     _judge_sign_in(typed, judged)
-    if cells.yes_or_no(typed.get("licences", "")) is False:
-        pass  # none is wanted, whatever a template says
+    if cells.yes_or_no(typed.get("licences", "")) is False:  # none is wanted, whatever a template fills in
+        _require_licences(rules.get("licences"), judged, facts)
     elif typed.get("licences", ""):
         _judge_licences(typed["licences"], judged, facts)
     elif "licences" in rules:
@@ -252,10 +252,17 @@ def _judge_licences(said: str, judged: Judged, facts: Facts) -> None:
         judged.against("licences", "Microsoft assigns these licences only one after the other. Leave one out")
 
 
+def _require_licences(rule: templates.Rule | None, judged: Judged, facts: Facts) -> None:
+    """A row without a licence where templates want one; not where there is none to name, as in the form."""
+    can_name = not facts.why_no_licences and any(sku.available > 0 for sku in facts.skus or ())
+    if rule and rule.mode == templates.REQUIRED and can_name:
+        judged.against("licences", f"Licences are required by {rule.source}. Name one")
+
+
 def _take_licences(rule: templates.Rule, judged: Judged, facts: Facts) -> None:
     """The licences that templates give to a row which names none. What cannot be had is a note, and stops nobody."""
-    if rule.mode == templates.REQUIRED and not rule.value:
-        judged.against("licences", f"Licences are required by {rule.source}. Name one")
+    if not rule.value:
+        _require_licences(rule, judged, facts)
     if facts.problem or not rule.value:
         return
     left_out = facts.why_no_licences

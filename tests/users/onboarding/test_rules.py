@@ -6,6 +6,7 @@ from django.urls import reverse
 from customers.models import Customer
 from partnerportal.models import Operator
 from partnerportal.upstream.licences import SubscribedSku
+from users import templates
 from users.models import OnboardingRun, UserTemplate
 from users.onboarding import judge
 
@@ -49,6 +50,26 @@ def test_of_two_licences_of_one_name_a_row_gets_the_one_with_units_left(left):
     facts = judge.Facts(domains=frozenset([OTHER]), skus=skus)
     row = {"first_name": "Maya", "domain": OTHER, "usage_location": "NL", "licences": "Office 365 E3"}
     assert judge.judge(row, Customer(key="contoso", domain=OTHER), facts, {}).licences == {"sku-3": "Office 365 E3"}
+
+
+@pytest.mark.parametrize("value", ["", "Minecraft Education"])
+def test_a_row_that_wants_no_licence_is_held_to_a_template_that_requires_one(admin, value):
+    defaults(licences=("required", value))
+    told = problems(
+        sent(admin, (*MAYA, "no"), ("Ann", "Lee", "", "NL", "Minecraft Education"), header=(*HEADER, "licences"))
+    )
+    assert told == {2: "Licences are required by Contoso Trading’s defaults. Name one", 3: ""}
+
+
+def test_no_licence_is_required_of_a_row_where_none_is_left():
+    rules = {"licences": templates.Rule("required", "", "Contoso’s defaults")}
+    facts = judge.Facts(
+        domains=frozenset([OTHER]),
+        skus=(SubscribedSku("sku", "Office 365 E3", "E3", "group1", 3, 3, 0, "Enabled"),),
+    )
+    for said in ("no", ""):
+        row = {"first_name": "Maya", "domain": OTHER, "usage_location": "NL", "licences": said}
+        assert judge.judge(row, Customer(key="contoso", domain=OTHER), facts, rules).problems == []
 
 
 def test_problem_rows_that_begin_like_formulas_come_back_as_they_were(admin):
