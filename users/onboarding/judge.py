@@ -84,6 +84,7 @@ def judge(typed: Mapping[str, str], customer: Customer, facts: Facts, rules: Map
     if not facts.problem and not any(problem["field"] in ("user_name", "domain") for problem in judged.problems):
         _judge_name(judged, customer, facts)
     _judge_sign_in(typed, judged)
+    _note_domain(typed, judged)
     if cells.yes_or_no(typed.get("licences", "")) is False:  # none is wanted, whatever a template fills in
         _require_licences(rules.get("licences"), judged, facts)
     elif typed.get("licences", ""):
@@ -210,6 +211,14 @@ def _judge_name(judged: Judged, customer: Customer, facts: Facts) -> None:
             f"{customer.name} has too many users to look at them all, so the name may be taken. Microsoft decides"
         )
         judged.notes.append({"field": "user_name", "sentence": sentence})
+
+
+def _note_domain(typed: Mapping[str, str], judged: Judged) -> None:
+    """A whole user name goes before the column beside it; who wrote another domain there is told."""
+    said, used = typed.get("domain", ""), names.parted(judged.user_name)[1]
+    if said and used and said.lower() != used:
+        sentence = f"The user name has the domain {used}, so {shortened(said)} in the domain’s cell is not used"
+        judged.notes.append({"field": "domain", "sentence": sentence})
 
 
 _SAME = ("display_name", "first_name", "last_name", "usage_location")

@@ -11,7 +11,7 @@ from users.models import OnboardingRun, UserTemplate
 from users.onboarding import judge
 
 from ..conftest import tenant
-from .test_check import OTHER, problems, sent, upload
+from .test_check import DOMAIN, OTHER, problems, sent, upload
 
 HEADER = ("first_name", "last_name", "user_name", "usage_location")
 MAYA = ("Maya", "Lind", "", "NL")
@@ -70,6 +70,23 @@ def test_no_licence_is_required_of_a_row_where_none_is_left():
     for said in ("no", ""):
         row = {"first_name": "Maya", "domain": OTHER, "usage_location": "NL", "licences": said}
         assert judge.judge(row, Customer(key="contoso", domain=OTHER), facts, rules).problems == []
+
+
+def test_a_row_whose_user_name_has_another_domain_than_its_cell_is_told_which_one_counts(admin):
+    rows = (
+        ("Maya", "Lind", f"maya.lind@{OTHER}", "NL", DOMAIN),
+        ("Ann", "Lee", f"ann.lee@{OTHER}", "NL", OTHER.upper()),
+        ("Bo", "Day", "bo.day", "NL", OTHER),
+    )
+    run = sent(admin, *rows, header=(*HEADER, "domain"))
+    assert set(problems(run).values()) == {""}
+    assert [row.user_name.partition("@")[2] for row in run.rows.order_by("line")] == [OTHER] * 3
+    told = [[note["sentence"] for note in row.notes] for row in run.rows.order_by("line")]
+    assert told == [
+        [f"The user name has the domain {OTHER}, so {DOMAIN} in the domain’s cell is not used"],
+        [],
+        [],
+    ]
 
 
 def test_problem_rows_that_begin_like_formulas_come_back_as_they_were(admin):
