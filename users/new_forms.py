@@ -312,7 +312,7 @@ def sent(request: OperatorRequest, customer: Customer) -> NewUserForm:
 def around(customer: Customer, form: UserForm) -> dict[str, Any]:
     """What stands on the page of the form: the form, and the templates to choose from."""
     said = form.data.get("template", "") if form.is_bound else form.initial.get("template", "")
-    to_choose = [] if getattr(form, "is_bare", False) else templates.to_choose(customer)
+    to_choose = [] if getattr(form, "is_bare", False) else templates.names_of(templates.to_choose(customer))
     return {"form": form, "templates": to_choose, "template_id": str(said)}
 
 

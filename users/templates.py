@@ -4,6 +4,7 @@ Three layers, the nearer the stronger: the defaults of all customers, those of o
 What a farther layer has locked no nearer one opens.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -90,6 +91,14 @@ def to_choose(customer: Customer) -> QuerySet[UserTemplate]:
     """The named templates that a new user of this customer may be made with."""
     mine = Q(customer=customer) | Q(customer=None)
     return UserTemplate.objects.filter(mine).exclude(name="").order_by("folded", "pk")
+
+
+def names_of(rows: Iterable[UserTemplate]) -> list[tuple[int, str]]:
+    """(number, name) of templates to choose from; one of all customers says so beside one that is named like it."""
+    found = list(rows)
+    named = Counter(row.folded for row in found)
+    for_all = {row.pk for row in found if row.customer_id is None and named[row.folded] > 1}
+    return [(row.pk, f"{row.name} (all customers)" if row.pk in for_all else row.name) for row in found]
 
 
 def chosen(customer: Customer, said: str) -> UserTemplate | None:

@@ -77,6 +77,15 @@ def test_a_named_template_is_chosen_by_a_link_and_goes_before_both(writer):
     assert "From the template Warehouse." in page.words
 
 
+def test_two_templates_of_one_name_are_told_apart(writer):
+    theirs, everywhere = keep(customer=contoso(), name="Shop"), keep(name="SHOP")
+    keep(name="Office")
+    page = Page(writer.get(new_url()))
+    assert page.href("Shop").endswith(f"?template={theirs.pk}")
+    assert page.href("SHOP (all customers)").endswith(f"?template={everywhere.pk}")
+    assert page.href("Office")
+
+
 def test_the_patterns_of_a_template_make_the_names(writer, directory):
     keep(customer=contoso(), user_name=rule("default", "f.last"), display_name=rule("default", "last, first"))
     page = Page(writer.get(new_url()))
