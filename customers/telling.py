@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from . import countries, matches, search, staging
+from .gdap.relationships import Telling
 from .models import Customer, Label, SourceName, SourceRow, avepoint_row
 
 TOLD = (
@@ -29,7 +30,7 @@ TOLD = (
 
 
 def retell(customer_ids: Collection[int]) -> None:
-    """Tell these customers anew from their source rows."""
+    """Tell these customers anew from their source rows. What is no tenant of ours any more has no GDAP either."""
     for ids in staging.slices(customer_ids):
         rows: dict[int, list[SourceRow]] = defaultdict(list)
         for row in SourceRow.objects.filter(customer_id__in=ids).order_by("pk"):  # the search text follows this order
@@ -42,6 +43,9 @@ def retell(customer_ids: Collection[int]) -> None:
             tell(customer, rows[customer.pk], words[customer.pk])
         # As an upsert, for Django's bulk_update takes minutes for 20,000 rows.
         Customer.objects.bulk_create(customers, update_conflicts=True, unique_fields=["pk"], update_fields=TOLD)
+        # Their GDAP columns apart, for those of the others belong to `gdap.relationships`.
+        if lost := [customer.pk for customer in customers if customer.tenant_id is None and customer.gdap_state]:
+            Customer.objects.filter(pk__in=lost).update(**Telling("")._asdict())
 
 
 def tell(customer: Customer, rows: Sequence[SourceRow], labels: Sequence[str] = ()) -> None:

@@ -7,19 +7,22 @@ from random import shuffle
 import pytest
 
 from customers import countries, learning, matches, merge, snapshot, staging
+from customers.gdap import relationships
 from customers.models import (
     Customer,
+    GdapRelationship,
     MatchSuggestion,
     SourceName,
     SourceRow,
 )
 from customers.sync import sync_now
+from partnerportal import clock
 from partnerportal.models import Operator
 from partnerportal.sandbox import seed
 from partnerportal.sandbox.seed import SPECIAL, SPECIAL_NAMES
 from partnerportal.upstream.partner_center import CustomerProfile
 
-from .rows import LATER, NOON, ap, pc, suggestions, walk
+from .rows import LATER, NOON, ap, gdap_was_read, kept, known_rows, pc, suggestions, walk
 
 pytestmark = pytest.mark.django_db
 
@@ -195,6 +198,32 @@ def test_a_customer_gone_from_one_source_is_the_other_ones_alone():
     walk([pc(ONE, "Mine", "mine.example"), pc(TWO, "Also")], at=LATER[2])
     again = Customer.objects.get(pk=primary_key)
     assert (again.key, again.tenant_id, again.source_words) == (ONE, ONE, "Both")
+
+
+def test_a_customer_that_left_partner_center_has_no_gdap_until_it_comes_back():
+    there = [pc(ONE, "Mine"), pc(TWO, "Also")]
+    walk(there, [ap(ONE, "Theirs")])
+    gdap_was_read()
+    in_ten_days = clock.now() + timedelta(days=10)
+    for tenant_id in (ONE, TWO):
+        GdapRelationship.objects.create(
+            id=tenant_id, tenant_id=tenant_id, display_name="Helpdesk", status="active", ends_at=in_ten_days
+        )
+    assert relationships.retell()
+    snapshot.changed()
+    assert kept().gdap_ends_soon == 2
+    for at in LATER[:2]:
+        walk([pc(TWO, "Also")], [ap(ONE, "Theirs")], at=at)
+    left, stays = Customer.objects.get(key=f"ap-{ONE}"), Customer.objects.get(key=TWO)
+    assert (left.gdap_state, left.gdap_ends_at, left.gdap_extends) == ("", None, False)
+    assert (stays.gdap_state, stays.gdap_ends_at) == ("live", in_ten_days)
+    assert (kept().gdap_ends_soon, kept().empty["gdap"]) == (1, 1)
+    walk(there, [ap(ONE, "Theirs")], at=LATER[2])
+    back = Customer.objects.get(key=ONE)
+    assert (back.pk, back.gdap_state, back.gdap_ends_at) == (left.pk, "live", in_ten_days)
+    assert (kept().gdap_ends_soon, kept().empty["gdap"]) == (2, 0)
+    said, true = known_rows()
+    assert said == true
 
 
 def test_the_address_of_a_customer_that_left_partner_center_leads_to_what_is_left(signed_in, sandbox):
