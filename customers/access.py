@@ -307,6 +307,22 @@ def has_begun(relationship: Relationship, now: datetime) -> bool:
     return is_live(relationship, now) or is_ending(relationship, now)
 
 
+BY_DATE = ("active", "expiring", "expired")
+"""The statuses of a relationship that is over because its day has come."""
+
+
+def ended_at(relationship: Relationship, now: datetime) -> datetime | None:
+    """When a relationship that is over ended; None when nobody says.
+
+    Graph may go on telling the day that was agreed for one that was ended early: then it ended when Graph last changed
+    it. Never "now", which would be another moment with every look.
+    """
+    ends, changed = (at if at and at <= now else None for at in (relationship.ends_at, relationship.modified_at))
+    if ends and changed and relationship.status not in BY_DATE:
+        return min(ends, changed)
+    return ends or changed
+
+
 Counts = Callable[[Relationship, datetime], bool]
 
 
@@ -394,7 +410,7 @@ def _no(action: Action, facts: Facts, now: datetime) -> Verdict:
             name, since = relationship.display_name, relationship.created_at
             return no(missing=Missing.APPROVAL, relationship=name, since=since)
     if facts.relationships:
-        last = max(facts.relationships, key=lambda r: (r.ends_at is not None, r.ends_at))
-        ended_at = min(last.ends_at, now) if last.ends_at else None
-        return no(missing=Missing.ENDED, relationship=last.display_name, since=ended_at, ended_at=ended_at)
+        ends = [(ended_at(r, now), r.display_name) for r in facts.relationships]
+        at, name = max(ends, key=lambda end: (end[0] is not None, end[0]))
+        return no(missing=Missing.ENDED, relationship=name, since=at, ended_at=at)
     return no(missing=Missing.RELATIONSHIP)

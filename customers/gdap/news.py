@@ -80,7 +80,7 @@ def status_words(status: str) -> str:
 
 
 def _end_words(relationship: Relationship, now: datetime) -> str:
-    at = min(relationship.ends_at, now) if relationship.ends_at else None
+    at = access.ended_at(relationship, now)
     return f"Ended {_day(at)}" if at else status_words(relationship.status)
 
 

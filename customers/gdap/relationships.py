@@ -153,6 +153,7 @@ def _plan_relationship(made: Plan, old: GdapRelationship | None, new: Relationsh
             status=new.status,
             created_at=new.created_at,
             activated_at=new.activated_at,
+            modified_at=new.modified_at,
             ends_at=new.ends_at,
             extends=new.auto_extends,
             roles=sorted(new.roles),
@@ -263,8 +264,8 @@ def put_in_place(made: Plan, upserts: Iterable["Upsert"]) -> bool:
 
 
 RELATIONSHIP = (
-    *("tenant_id", "customer_name", "display_name", "status", "created_at", "activated_at", "ends_at", "extends"),
-    *("roles", "first_seen_at", "missing_since", "gone_at"),
+    *("tenant_id", "customer_name", "display_name", "status", "created_at", "activated_at", "modified_at", "ends_at"),
+    *("extends", "roles", "first_seen_at", "missing_since", "gone_at"),
 )
 ASSIGNMENT = ("status", "group_id", "roles", "created_at", "modified_at")
 
@@ -345,8 +346,10 @@ def _retell(tenant_ids: Collection[str]) -> bool:
     now = clock.now()
     found: dict[str, list[Relationship]] = defaultdict(list)
     rows = GdapRelationship.objects.filter(tenant_id__in=tenant_ids, gone_at=None)
-    for tenant_id, status, ends_at, extends in rows.values_list("tenant_id", "status", "ends_at", "extends"):
-        found[tenant_id].append(Relationship("", "", tenant_id, status, ends_at, extends, frozenset()))
+    columns = ("tenant_id", "status", "ends_at", "extends", "modified_at")
+    for tenant_id, status, ends_at, extends, modified_at in rows.values_list(*columns):
+        told = Relationship("", "", tenant_id, status, ends_at, extends, frozenset(), modified_at=modified_at)
+        found[tenant_id].append(told)
     known = Customer.objects.filter(tenant_id__in=tenant_ids).values_list("pk", "tenant_id", *Telling._fields)
     changed = [
         (pk, telling)
@@ -379,8 +382,8 @@ def tell(found: Iterable[Relationship], now: datetime) -> Telling:
     if any(one.status in access.NOT_YET for one in found):
         return Telling(GdapState.PENDING)
     if found:
-        ends = [min(one.ends_at, now) for one in found if one.ends_at]
-        return Telling(GdapState.ENDED, max(ends) if ends else None)
+        ends = [at for one in found if (at := access.ended_at(one, now))]
+        return Telling(GdapState.ENDED, max(ends, default=None))
     return Telling(GdapState.NONE)
 
 

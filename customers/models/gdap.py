@@ -30,6 +30,7 @@ class GdapRelationship(models.Model):
     status = models.CharField(max_length=40)
     created_at = models.DateTimeField(null=True)
     activated_at = models.DateTimeField(null=True)
+    modified_at = models.DateTimeField(null=True)
     ends_at = models.DateTimeField(null=True, db_index=True)
     extends = models.BooleanField(default=False)
     roles = models.JSONField(default=list)  # role template ids, sorted
@@ -54,6 +55,7 @@ class GdapRelationship(models.Model):
             customer_name=self.customer_name,
             created_at=self.created_at,
             activated_at=self.activated_at,
+            modified_at=self.modified_at,
         )
 
 

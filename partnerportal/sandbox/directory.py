@@ -246,6 +246,12 @@ class Relationship:
     auto_extend: str = "PT0S"
     assignments: list[Assignment] = field(default_factory=list)
 
+    @property
+    def modified(self) -> datetime:
+        """When its status last changed, as the printed example has it."""
+        ended = self.ends if self.status == "terminated" else None
+        return ended or self.activated or self.created
+
     def with_status(self, status: str, now: datetime) -> Relationship:
         return replace(self, status=status, ends=now)
 

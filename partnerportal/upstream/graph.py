@@ -52,6 +52,7 @@ class Relationship:
     customer_name: str = ""
     created_at: datetime | None = None
     activated_at: datetime | None = None
+    modified_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ class _Relationship(_Wire, frozen=True):
     status: str = ""
     created_date_time: str = ""
     activated_date_time: str = ""
+    last_modified_date_time: str = ""
     end_date_time: str = ""
     auto_extend_duration: str = ""
     access_details: _AccessDetails = _AccessDetails()
@@ -128,6 +130,7 @@ class _Relationship(_Wire, frozen=True):
             customer_name=self.customer.display_name if self.customer else "",
             created_at=moment(self.created_date_time),
             activated_at=moment(self.activated_date_time),
+            modified_at=moment(self.last_modified_date_time),
         )
 
 

@@ -12,10 +12,12 @@ ROLES = {name: role for role, name in roles.NAMES.items()}
 USER_ADMIN, WRITERS, READERS = ROLES["User Administrator"], ROLES["Directory Writers"], ROLES["Directory Readers"]
 
 
-def relationship(name="Helpdesk", *, status="active", days=400, extends=False, granted=tuple(roles.NAMES)):
-    """A relationship that ends in so many days; None: no end is told."""
-    ends = None if days is None else NOW + timedelta(days=days)
-    return Relationship(f"id of {name}", name, TENANT, status, ends, extends, frozenset(granted))
+def relationship(
+    name="Helpdesk", *, status="active", days=400, changed=None, extends=False, granted=tuple(roles.NAMES)
+):
+    """A relationship that ends, and was last `changed`, in so many days; None: not told."""
+    ends, modified = (None if count is None else NOW + timedelta(days=count) for count in (days, changed))
+    return Relationship(f"id of {name}", name, TENANT, status, ends, extends, frozenset(granted), modified_at=modified)
 
 
 def assignment(*granted, group="mine", status="active"):

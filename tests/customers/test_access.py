@@ -226,8 +226,36 @@ def test_the_approval_is_missing(status):
 def test_the_last_end_is_told_and_never_one_in_the_future():
     verdict = create(facts((relationship("a", days=-20),), (relationship("b", status="expired", days=-5),)))
     assert (verdict.missing, verdict.ended_at) == (Missing.ENDED, NOW - timedelta(days=5))
-    assert create(facts((relationship(status="terminated", days=90),))).ended_at == NOW
     assert create(facts((relationship(status="terminated", days=None),))).ended_at is None
+
+
+@pytest.mark.parametrize(
+    ("status", "days", "changed", "ended"),
+    [
+        ("terminated", 90, -40, -40),
+        ("terminated", -3, -40, -40),  # the day that was agreed has come meanwhile
+        ("terminated", -3, None, -3),
+        ("terminated", 90, None, None),  # nobody says, and it was not just now
+        ("terminating", 90, -1, -1),
+        ("terminated", 90, 1, None),  # by another clock
+        ("expired", -3, -700, -3),  # changed last when it was activated
+        ("expired", 1, -1, -1),
+        ("active", -3, -700, -3),
+        ("expiring", -3, -1, -3),
+    ],
+)
+def test_what_was_ended_early_ended_when_it_was_last_changed(status, days, changed, ended):
+    one = relationship(status=status, days=days, changed=changed)
+    at = None if ended is None else NOW + timedelta(days=ended)
+    for later in (timedelta(0), timedelta(minutes=15)):
+        verdict = judge(facts((one,)), NOW + later)[Action.CREATE]
+        assert (verdict.missing, verdict.ended_at, verdict.since) == (Missing.ENDED, at, at)
+
+
+def test_of_several_the_one_is_told_that_ended_last_and_not_the_one_that_was_agreed_for_longest():
+    early = relationship("Early", status="terminated", days=300, changed=-40)
+    verdict = create(facts((early,), (relationship("Late", status="expired", days=-5),)))
+    assert (verdict.relationship, verdict.ended_at) == ("Late", NOW - timedelta(days=5))
 
 
 def test_since_when_it_is_missing_is_told_where_graph_tells_it():

@@ -73,6 +73,8 @@ def test_a_read_keeps_all_that_graph_tells(read, sandbox):
     assert SecurityGroup.objects.get(pk=GROUP_IDS["user_admins"]).name == "GDAP Helpdesk Tier 1"
     kept = GdapAssignment.objects.filter(relationship__tenant_id=CONTOSO).first()
     assert kept.modified_at - kept.created_at == timedelta(minutes=7)
+    ended = GdapRelationship.objects.get(tenant_id=SPECIAL["terminated"])
+    assert ended.modified_at == ended.ends_at
     assert changes() == []  # the very first read is no news
 
 
@@ -121,7 +123,7 @@ def test_duplicated_rows_count_once(read, sandbox):
         ("expiring", "live", 11),
         ("expired", "ended", -7),
         ("past_end", "ended", -1),
-        ("terminated", "ended", None),
+        ("terminated", "ended", -20),
         ("pending", "pending", None),
         ("none", "none", None),
         ("status_expiring", "live", None),
@@ -138,6 +140,29 @@ def test_each_customer_is_told_what_its_relationships_amount_to(read, key, state
 def test_of_several_relationships_the_one_that_lasts_longest_is_told(read):
     read()
     assert (customer("union").gdap_ends_at - clock.now()).days > 300
+
+
+def test_the_end_of_what_was_ended_early_does_not_move_with_every_look(read, move_clock):
+    read()
+    [kept] = GdapRelationship.objects.filter(tenant_id=CONTOSO)
+    kept.status, kept.modified_at = "terminated", clock.now() - timedelta(days=1)
+    assert kept.ends_at > clock.now() + timedelta(days=50)
+    kept.save()
+    assert relationships.retell() is True
+    assert (customer("contoso").gdap_state, customer("contoso").gdap_ends_at) == ("ended", kept.modified_at)
+    for _ in range(2):
+        move_clock(20 * 86400)
+        relationships.retell()  # others end meanwhile
+        assert customer("contoso").gdap_ends_at == kept.modified_at
+        assert relationships.retell() is False
+
+
+def test_an_end_of_which_nobody_tells_the_day_has_none(read):
+    read()
+    GdapRelationship.objects.filter(tenant_id=CONTOSO).update(status="terminated", modified_at=None)
+    relationships.retell()
+    assert (customer("contoso").gdap_state, customer("contoso").gdap_ends_at) == ("ended", None)
+    assert relationships.retell() is False
 
 
 def test_before_the_first_read_customers_are_told_nothing(snapshot):

@@ -37,6 +37,7 @@ def relationship(number: int = 1, **more: Any) -> dict[str, Any]:
         "autoExtendDuration": "P180D",
         "createdDateTime": "2025-02-08T09:00:00Z",
         "activatedDateTime": "2025-02-10T11:24:42Z",
+        "lastModifiedDateTime": "2025-03-01T08:00:00Z",
         "endDateTime": "2027-02-10T11:24:42.3148266Z",
         **more,
     }
@@ -66,6 +67,7 @@ def test_relationships_of_one_customer(wire: responses.RequestsMock, graph: Grap
             customer_name="Contoso",
             created_at=datetime(2025, 2, 8, 9, tzinfo=UTC),
             activated_at=datetime(2025, 2, 10, 11, 24, 42, tzinfo=UTC),
+            modified_at=datetime(2025, 3, 1, 8, tzinfo=UTC),
         ),
     )
     request = wire.calls[0].request

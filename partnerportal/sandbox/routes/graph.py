@@ -142,7 +142,7 @@ def relationship_payload(relationship: Relationship) -> dict[str, Any]:
         "status": relationship.status,
         "autoExtendDuration": relationship.auto_extend,
         "createdDateTime": _time(relationship.created),
-        "lastModifiedDateTime": _time(relationship.activated or relationship.created),
+        "lastModifiedDateTime": _time(relationship.modified),
         "activatedDateTime": _time(relationship.activated),
         "endDateTime": _time(relationship.ends),
     }
