@@ -134,7 +134,7 @@ def tiles(query: GdapQuery) -> list[dict[str, Any]]:
         ("Later", "later", {"ends": "later", "auto": ""}, ""),
         ("Not extending", "no", {"ends": "", "auto": "no"}, "alert"),
     ]
-    plain = replace(query, view="", from_="", to="")
+    plain = GdapQuery()  # a tile counts among all relationships: no other filter stays
     return [
         {
             "words": words,
@@ -154,7 +154,8 @@ def _chosen(query: GdapQuery, where: Mapping[str, str]) -> bool:
 def _counts() -> dict[str, int]:
     """How many relationships are behind each tile; counted once a minute and with each change of the snapshot."""
     generation = Snapshot.objects.filter(pk=1).values_list("generation", flat=True).first()
-    key = f"gdap-tiles-{generation}-{timezone.localdate(clock.now())}"
+    zone = timezone.get_current_timezone_name().replace(" ", "_")  # a day is another one elsewhere
+    key = f"gdap-tiles-{generation}-{timezone.localdate(clock.now())}-{zone}"
     counts: dict[str, int] | None = cache.get(key)
     if counts is None:
         now = clock.now()

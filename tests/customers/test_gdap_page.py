@@ -4,19 +4,21 @@ import csv
 import io
 import re
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
 
 from customers import tasks
 from customers.gdap import reading
-from customers.gdap.listing import GdapQuery
+from customers.gdap.listing import GdapQuery, tiles
 from customers.models import Customer, GdapChange, GdapRead, GdapRelationship
 from partnerportal import clock
 from partnerportal.models import AuditEvent
 from partnerportal.sandbox.seed import SPECIAL, SPECIAL_NAMES
 from partnerportal.upstream import roles
 from tests.customers.gdap_reads import grant_of, read_as
+from tests.customers.rows import NOON
 from tests.pages import Page
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("snapshot")]
@@ -90,6 +92,23 @@ def test_each_tile_counts_what_is_behind_it(admin, words, query):
     assert found.words == f"{words} {len(every(admin, query))}"
     assert tile(look(admin, f"{query}&customer=a"), "90 days" if words != "90 days" else "7 days")
     assert look(admin, query).attributes(**{"aria-current": "true"})["href"] == PATH
+
+
+def test_a_tile_leads_to_what_it_counts_whatever_else_is_filtered(admin):
+    filters = f"?customer=contoso+trading&role={roles.USER_ADMINISTRATOR}&from=2026-01-01"
+    found = tile(look(admin, filters), "30 days")
+    assert found.words == f"30 days {len(every(admin, found.href.removeprefix(PATH)))}"
+    assert every(admin, f"{filters}&ends=30") == []
+
+
+def test_a_tile_counts_by_the_day_of_its_reader(monkeypatch):
+    monkeypatch.setattr(clock, "now", lambda: NOON)
+    late = datetime(2026, 11, 30, 23, 30, tzinfo=UTC)  # in Athens the next day has begun
+    GdapRelationship.objects.create(id="late", display_name="Helpdesk", status="active", ends_at=late)
+    for zone, count in (("UTC", 1), ("Europe/Athens", 0), ("UTC", 1)):
+        with timezone.override(ZoneInfo(zone)):
+            counts = {one["words"]: one["count"] for one in tiles(GdapQuery())}
+            assert counts["7 days"] == GdapQuery(ends="7").rows().count() == count
 
 
 def test_days_are_counted_by_calendar(admin):
