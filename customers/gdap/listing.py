@@ -58,14 +58,18 @@ class GdapQuery:
         good = {key: value for key, value in given.items() if key not in _KNOWN or _KNOWN[key].fullmatch(value)}
         for key in ("from_", "to"):
             good[key] = value if _day(value := given[key]) else ""
-        return cls(**{**good, "page": int(good.get("page") or 1)})  # type: ignore[arg-type]
+        return cls(**{**good, "page": int(good.get("page") or 1)}).of_its_view()  # type: ignore[arg-type]
+
+    def of_its_view(self) -> "GdapQuery":
+        """Without what its view does not apply: who can do what is asked by customer alone."""
+        return GdapQuery(self.view, customer=self.customer, page=self.page) if self.view == "matrix" else self
 
     def params(self, **changes: Any) -> QueryDict:
         """The query string with these changes; whatever changes, page 1 comes unless a page is asked for."""
         return QueryDict(urlencode(self._differing(changes)))
 
     def _differing(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        return differing(vars(replace(self, **{"page": 1, **changes})), vars(GdapQuery()))
+        return differing(vars(replace(self, **{"page": 1, **changes}).of_its_view()), vars(GdapQuery()))
 
     def url(self, name: str = "gdap", **changes: Any) -> str:
         return with_query(reverse(name), self._differing(changes))

@@ -242,6 +242,17 @@ def test_the_matrix_tells_for_me_and_for_the_team(team, signed_in):
     assert "You cannot." in mine["Create users"].words
 
 
+def test_the_matrix_shows_no_filter_that_it_does_not_apply(admin):
+    filters = f"ends=7&auto=yes&role={roles.USER_ADMINISTRATOR}&from=2026-01-01&to=2027-01-01"
+    page = look(admin, f"?view=matrix&customer=contoso&page=1&{filters}")
+    assert customers_of(page) == customers_of(look(admin, "?view=matrix&customer=contoso"))
+    assert re.findall(r'class="chip">([^<]+)', page.html) == ["Customer: contoso"]
+    [tab] = [link for link in look(admin, f"?customer=contoso&{filters}").links if link.words == "Who can do what"]
+    assert tab.href == f"{PATH}?view=matrix&customer=contoso"
+    kept = [link.href for link in page.links if link.words in ("Relationships", "Changes since yesterday")]
+    assert kept == [f"{PATH}?customer=contoso", f"{PATH}?view=changes&customer=contoso"]
+
+
 def test_an_app_role_that_only_looks_counts_in_the_matrix(team, sandbox, signed_in):
     sandbox.state("add_to_group", persona="reader", group="user_admins")
     reader = signed_in("reader")
