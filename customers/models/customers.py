@@ -64,7 +64,7 @@ class CustomerQuerySet(models.QuerySet["Customer"]):
 
     def gdap_ends_soon(self, now: datetime) -> Self:
         """GDAP ends within 30 days, by calendar, and does not extend by itself."""
-        return self.filter(_ends_soon(now), gdap_ends_at__gte=_midnight(now))
+        return self.filter(gdap_ends_soon(now))
 
     def needing_attention(self, now: datetime) -> Self:
         """GDAP ended or about to, AvePoint failed, a match to check, or missing from a source."""
@@ -117,6 +117,11 @@ def _alone(source: str) -> Q:
 
 def _midnight(now: datetime) -> datetime:
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def gdap_ends_soon(now: datetime) -> Q:
+    """GDAP ends within 30 days and does not extend by itself. The days are those of UTC, for everybody alike."""
+    return _ends_soon(now) & Q(gdap_ends_at__gte=_midnight(now))
 
 
 def _ends_soon(now: datetime) -> Q:

@@ -20,6 +20,7 @@ from partnerportal.upstream import avepoint
 
 from ..access import SOON
 from ..models import Customer, GdapRelationship, GdapState, MatchDecision, MatchSuggestion, Snapshot, Source, SourceName
+from ..models.customers import gdap_ends_soon
 
 WEEKS = 52
 DAYS = 14
@@ -65,7 +66,7 @@ class Figures:
     statuses: dict[str, int]  # AvePoint status -> customers, the most frequent first; "" is none told
     countries: dict[str, int]  # the same for countries
     ended: int  # customers without a relationship since some day of this month
-    ending: int  # customers whose last one ends within 30 days and does not extend
+    ending: int  # customers whose last one ends within 30 days and does not extend, as the list has them
     matches: int  # pairs that nobody has decided about
     weeks: tuple[Week, ...]  # 52, from the current one on
     beyond: int  # relationships that end after those weeks, or never
@@ -145,8 +146,8 @@ def _count(now: datetime) -> Figures:
         },
         statuses=_frequent((group["ap_status"], count) for group, count in groups if group["in_avepoint"]),
         countries=_frequent((group["country"], count) for group, count in groups),
-        ended=having(gdap="ended"),
-        ending=having(gdap="ending"),
+        ended=having(ended=True),
+        ending=having(ending=True),
         matches=_undecided().count(),
         weeks=weeks,
         beyond=beyond,
@@ -155,18 +156,13 @@ def _count(now: datetime) -> Figures:
 
 def _customer_groups(now: datetime) -> list[tuple[dict[str, Any], int]]:
     """All that is counted of customers, in one pass over them: (what they have in common, how many)."""
-    columns = ("in_partner_center", "in_avepoint", "ap_status", "country", "gdap")
-    today = timezone.localdate(now)
-    month, soon = _midnight(today.replace(day=1)), _midnight(today + timedelta(days=SOON + 1))
+    columns = ("in_partner_center", "in_avepoint", "ap_status", "country", "ended", "ending")
+    month = _midnight(timezone.localdate(now).replace(day=1))
     lasting = Q(gdap_state=GdapState.LIVE, gdap_extends=False)  # as of our copy, which may be older than its end
-    gdap = Case(
-        When(lasting, gdap_ends_at__gt=now, gdap_ends_at__lt=soon, then=Value("ending")),
-        When(
-            lasting | Q(gdap_state=GdapState.ENDED), gdap_ends_at__gte=month, gdap_ends_at__lte=now, then=Value("ended")
-        ),
-        default=Value(""),
-    )
-    listed = Customer.objects.filter(listed=True).annotate(gdap=gdap)
+    over = lasting | Q(gdap_state=GdapState.ENDED)
+    ended = Case(When(over, gdap_ends_at__gte=month, gdap_ends_at__lte=now, then=Value(True)), default=Value(False))
+    ending = Case(When(gdap_ends_soon(now), then=Value(True)), default=Value(False))  # by the days of the list
+    listed = Customer.objects.filter(listed=True).annotate(ended=ended, ending=ending)
     return [(dict(zip(columns, row, strict=False)), row[-1]) for row in _grouped(listed, *columns)]
 
 

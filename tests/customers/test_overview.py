@@ -123,6 +123,22 @@ def test_gdap_that_ended_or_ends_soon_is_counted_by_customer(state, days, extend
     assert (found.ended, found.ending) == (ended, ending)
 
 
+@pytest.mark.parametrize(
+    ("ends", "ending"),
+    [
+        (datetime(2026, 11, 21, 23, 59, tzinfo=UTC), 0),
+        (datetime(2026, 11, 22, 0, 1, tzinfo=UTC), 1),  # ended this morning: in that list until midnight
+        (datetime(2026, 12, 22, 23, 30, tzinfo=UTC), 1),  # in Athens it is the 31st day
+        (datetime(2026, 12, 23, 0, 30, tzinfo=UTC), 0),  # in New York it is the 30th
+    ],
+)
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Athens", "America/New_York"])
+def test_gdap_that_ends_soon_is_counted_by_the_days_of_the_list_behind_it(ends, ending, zone):
+    customer(gdap_state="live", gdap_ends_at=ends)
+    with timezone.override(ZoneInfo(zone)):
+        assert count().ending == Customer.objects.listed().gdap_ends_soon(NOW).count() == ending
+
+
 def test_a_pair_counts_until_somebody_has_decided(somebody):
     mine, theirs = customer(source="pc"), Customer.objects.create(key="ap-7", name="Contoso", sort_name="contoso")
     MatchSuggestion.objects.create(partner_center=mine, avepoint=theirs, reason="name")
