@@ -307,6 +307,11 @@ def has_begun(relationship: Relationship, now: datetime) -> bool:
     return is_live(relationship, now) or is_ending(relationship, now)
 
 
+def is_over(relationship: Relationship, now: datetime) -> bool:
+    """Whether it once stood and does not any more, whatever its status says."""
+    return relationship.status not in NOT_YET and not has_begun(relationship, now)
+
+
 BY_DATE = ("active", "expiring", "expired")
 """The statuses of a relationship that is over because its day has come."""
 

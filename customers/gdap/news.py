@@ -25,9 +25,10 @@ def of(
         yield change(new, kind.NEW, "", status_words(new.status), now)
         return
     before = old.told
-    if access.is_live(before, last) and not access.has_begun(new, now):
+    over = access.is_over(new, now)
+    if over and access.has_begun(before, last):
         yield change(new, kind.ENDED, status_words(before.status), _end_words(new, now), now)
-    elif before.status != new.status:
+    elif before.status != new.status and not (over and access.is_over(before, last)):  # an end is told once
         yield change(new, kind.STATUS, status_words(before.status), status_words(new.status), now)
     if before.ends_at != new.ends_at:
         yield change(new, kind.ENDS, _day(before.ends_at), _day(new.ends_at), now)

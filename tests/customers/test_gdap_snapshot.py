@@ -10,7 +10,7 @@ from django.http import HttpResponse
 
 from customers import standing, tasks
 from customers.access import Action, access_to
-from customers.gdap import reading, relationships
+from customers.gdap import news, reading, relationships
 from customers.middleware import keep_gdap_fresh
 from customers.models import (
     GRAPH,
@@ -811,6 +811,41 @@ def test_an_end_that_only_time_brought_is_told_once(read, signed_in, move_clock)
     read()
     assert len([change for change in changes() if change.tenant_id == SPECIAL["expiring"]]) == 1
     assert customer("expiring").gdap_state == "ended"
+
+
+@pytest.mark.parametrize("status", ["active", "expiring"])
+def test_an_end_that_time_brought_and_the_status_followed_is_told_once(read, signed_in, sandbox, move_clock, status):
+    [one] = sandbox.running.cloud.relationships_of(SPECIAL["expiring"])
+    sandbox.state("set_relationship", relationship_id=one.id, status=status)
+    read()
+    move_clock(12 * 86400)
+    signed_in("admin")
+    read()  # Graph says as before, and the day has come
+    sandbox.state("set_relationship", relationship_id=one.id, status="expired")
+    read()
+    told = [change for change in changes() if change.tenant_id == SPECIAL["expiring"]]
+    assert [(change.kind, change.before) for change in told] == [(Kind.ENDED, news.status_words(status))]
+    assert told[0].after == f"Ended {one.ends.day} {one.ends:%b %Y}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kinds"),
+    [
+        ("active", "terminated", [Kind.ENDED]),
+        ("expiring", "expired", [Kind.ENDED]),
+        ("active", "expiring", [Kind.STATUS]),
+        ("approvalPending", "expired", [Kind.STATUS]),  # a request that nobody approved
+        ("terminating", "terminated", []),
+        ("expired", "active", [Kind.STATUS, Kind.GROUPS]),
+    ],
+)
+def test_each_change_of_a_status_is_one_line(read, sandbox, before, after, kinds):
+    [one] = sandbox.running.cloud.relationships_of(CONTOSO)
+    sandbox.state("set_relationship", relationship_id=one.id, status=before)
+    read()
+    sandbox.state("set_relationship", relationship_id=one.id, status=after)
+    read()
+    assert [change.kind for change in changes()] == kinds
 
 
 # --- Standing -------------------------------------------------------------------------------------------------
