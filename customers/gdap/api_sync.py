@@ -96,10 +96,13 @@ def _refused_or_unknown(request: GdapSync, subject: audit.Subject, error: Upstre
 def _write(
     request: GdapSync, subject: audit.Subject, result: audit.Result, by: Operator, state: str, message: str
 ) -> None:
-    request.state, request.message = state, message
-    request.open = None if state == GdapSync.State.REFUSED else True
+    request.state, request.message, request.open = state, message, True
+    fields = ["state", "message", "open"]
+    if state == GdapSync.State.REFUSED:
+        request.open, request.rows_before = None, {}  # nobody will look for its effect
+        fields.append("rows_before")
     with transaction.atomic():
-        request.save(update_fields=["state", "message", "open"])
+        request.save(update_fields=fields)
         audit.conclude(request.op_id, subject, result, by=by)
 
 

@@ -189,7 +189,8 @@ def test_its_401_is_about_the_portal_and_signs_nobody_out(admin, sandbox):
     assert "The sync was not requested. The GDAP API refused: its token or permission is missing or has ended." in words
     assert admin.get("/session/").status_code == 204
     found = GdapSync.objects.get()
-    assert (found.state, found.open) == (State.REFUSED, None)
+    assert (found.state, found.open, found.rows_before) == (State.REFUSED, None, {})
+    assert found.before  # the list was read, and its copy served nobody any more
     assert told().get().outcome == "refused"
 
 
@@ -242,6 +243,7 @@ def test_when_no_answer_comes_we_say_that_we_do_not_know(admin, sandbox, setting
     assert "was not requested" not in words
     found = GdapSync.objects.get()
     assert (found.state, found.open) == (State.UNKNOWN, True)
+    assert found.rows_before  # its effect may yet be seen
     assert told().get().outcome == "unknown"
     assert len(sent(sandbox)) == 1  # never repeated by the transport
     assert admin.post(PATH, {"op_id": str(uuid.uuid4())}).status_code == 409
