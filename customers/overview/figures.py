@@ -18,6 +18,7 @@ from django.utils import timezone
 from partnerportal.models import Operator
 from partnerportal.upstream import avepoint
 
+from .. import matches
 from ..access import SOON
 from ..models import Customer, GdapRelationship, GdapState, MatchDecision, MatchSuggestion, Snapshot, Source, SourceName
 from ..models.customers import gdap_ends_soon
@@ -187,10 +188,10 @@ def _weeks(now: datetime) -> tuple[tuple[Week, ...], int]:
 
 
 def _undecided() -> QuerySet[MatchSuggestion]:
-    """Pairs that look like one company and of which nobody has said that they are, or are not."""
+    """The pairs of the page behind it of which nobody has said that they are one, or are not."""
     decided = MatchDecision.objects.filter(undone_at=None, tenant_id=OuterRef("partner_center__tenant_id"))
     same = decided.annotate(key=Concat(Value("ap-"), F("avepoint_id"))).filter(key=OuterRef("avepoint__key"))
-    return MatchSuggestion.objects.filter(~Exists(same))
+    return matches.to_check().filter(~Exists(same))
 
 
 def _slot(column: str, starts: Sequence[datetime]) -> Case:
