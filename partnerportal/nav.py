@@ -98,6 +98,7 @@ def freshness_of(sources: Iterable[Any]) -> list[Freshness]:
     return [
         Freshness(source.label, source.last_good_at, "not loaded yet", source.stale or bool(source.problem))
         for source in sorted(sources, key=lambda source: source.pk, reverse=True)
+        if source.is_configured
     ]
 
 

@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from partnerportal import clock
 from partnerportal.models import Operator, TokenCache
+from partnerportal.upstream import avepoint
 
 from .customers import Customer
 from .upstreams import GRAPH, LABELS, SourceName
@@ -56,6 +57,11 @@ class Source(models.Model):
     @property
     def label(self) -> str:
         return LABELS.get(self.name, self.name)
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether it is asked at all. What it told before AvePoint's settings were taken away stays in the list."""
+        return self.name != SourceName.AVEPOINT or avepoint.configured()
 
     @property
     def short(self) -> list[Short]:

@@ -16,11 +16,10 @@ from django.db.models.functions import Concat
 from django.utils import timezone
 
 from partnerportal.models import Operator
-from partnerportal.upstream import avepoint
 
 from .. import matches
 from ..access import SOON
-from ..models import Customer, GdapRelationship, GdapState, MatchDecision, MatchSuggestion, Snapshot, Source, SourceName
+from ..models import Customer, GdapRelationship, GdapState, MatchDecision, MatchSuggestion, Snapshot, Source
 from ..models.customers import gdap_ends_soon
 
 WEEKS = 52
@@ -82,8 +81,8 @@ def sources() -> tuple[list[Source], int]:
     """What is known of each source that is configured, and the generation of the list; in one query."""
     generation = Subquery(Snapshot.objects.values("generation")[:1])
     known: list[Any] = list(Source.objects.annotate(generation=generation).order_by("-name"))
-    configured = [source for source in known if source.name != SourceName.AVEPOINT or avepoint.configured()]
-    return configured, next((source.generation for source in known), None) or 0
+    generation_now = next((source.generation for source in known), None) or 0
+    return [source for source in known if source.is_configured], generation_now
 
 
 def figures(now: datetime, generation: int) -> Figures:

@@ -21,7 +21,6 @@ from partnerportal.http import OperatorRequest, go_to, render_page, wants_part
 from partnerportal.nav import freshness_of
 from partnerportal.permissions import Permission, may, require
 from partnerportal.preferences import SIZES, Preferences
-from partnerportal.upstream import avepoint
 
 
 @require_GET
@@ -173,7 +172,7 @@ def _column(query: ListQuery, sources: list[Source], key: str) -> dict[str, Any]
 
 
 def _is_configured(name: str) -> bool:
-    return name != SourceName.AVEPOINT or avepoint.configured()
+    return Source(name=name).is_configured
 
 
 def _exactly(text: str, page: Page[Customer]) -> Customer | None:

@@ -15,7 +15,7 @@ from customers.models import GRAPH, LABELS, GdapSync, Source, SourceName, SyncRu
 from partnerportal import clock
 from partnerportal.http import OperatorRequest, go_to, post_only, render_page
 from partnerportal.permissions import Permission, RoleMissing, may, require
-from partnerportal.upstream import avepoint, gdap_api
+from partnerportal.upstream import gdap_api
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def sources(request: OperatorRequest) -> HttpResponse:
     upstreams = [*(_customer_list(name, known, run) for name in SourceName), _relationships(known), _gdap_api()]
     context = {
         "upstreams": upstreams,
-        "questions": [(source, shortage.told(source)) for source in known.values() if source.short],
+        "questions": [(one, shortage.told(one)) for one in known.values() if one.short and one.is_configured],
         "may_decide": may(request.user, Permission.DECIDE_SOURCES),
         "run": run,
         "may_cancel": run is not None and sync.may_cancel(run, request.user),
@@ -117,7 +117,7 @@ def _ask_again(request: OperatorRequest, name: str) -> None:
 
 def _customer_list(name: SourceName, known: dict[str, Source], run: SyncRun | None) -> Health:
     source = known.get(name) or Source(name=name)
-    if name == SourceName.AVEPOINT and not avepoint.configured():
+    if not source.is_configured:
         return Health(name, name.label, missing="AVEPOINT_CLIENT_ID and AVEPOINT_CLIENT_SECRET", source=source)
     if run:
         next_at, words = None, "Now, see above"

@@ -26,6 +26,12 @@ def row_of(browser, label):
     return row.split("</tr>")[0]
 
 
+def foot(browser, path):
+    """The ages of the sources below the rail."""
+    html = browser.get(path).content.decode()
+    return Page(html[html.index('id="freshness">') + len('id="freshness">') :].split("</section>")[0]).words
+
+
 def known(source):
     return SourceRow.objects.filter(source=source, gone_at=None).count()
 
@@ -79,6 +85,16 @@ def test_what_is_not_configured_says_what_it_wants(snapshot, settings, signed_in
     assert "Not configured. Set AVEPOINT_CLIENT_ID" in row_of(browser, "AvePoint")
     assert "Not configured. Set GDAP_API_TOKEN" in row_of(browser, "GDAP API")
     assert "Try now" not in row_of(browser, "AvePoint")
+
+
+@pytest.mark.parametrize("path", ["/customers/", "/audit/", "/"])
+def test_the_foot_of_the_rail_tells_of_no_source_that_is_asked_no_more(snapshot, settings, signed_in, path):
+    browser = signed_in("reader")
+    assert foot(browser, path).startswith("Data sources Partner Center")
+    assert "AvePoint" in foot(browser, path)
+    settings.AVEPOINT_CLIENT_ID = ""
+    assert "Partner Center" in foot(browser, path)
+    assert "AvePoint" not in foot(browser, path)
 
 
 def test_the_gdap_relationships_have_a_row_before_anybody_read_them(snapshot, signed_in):
@@ -285,6 +301,15 @@ def test_an_answer_to_another_question_decides_nothing(short, signed_in, change)
 def test_there_is_no_question_about_a_source_that_is_none(short, signed_in):
     for name in ("gdap", "nobody", ""):
         assert signed_in("admin").post("/sources/answer/", {"source": name, "answer": "accept"}).status_code == 404
+
+
+def test_there_is_no_question_about_a_source_that_is_asked_no_more(short, settings, signed_in):
+    settings.AVEPOINT_CLIENT_ID = ""
+    browser = signed_in("admin")
+    assert "Is that right?" not in words(browser)
+    assert "far fewer" not in words(browser, "/")
+    settings.AVEPOINT_CLIENT_ID = "again"
+    assert "Is that right?" in words(browser)
 
 
 def test_a_list_that_is_whole_again_clears_the_question(short, sandbox, signed_in):
