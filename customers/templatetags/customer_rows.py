@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from customers import standing
 from customers.models import Customer
 from partnerportal.templatetags.portal import (
+    at_dots,
     day,
     filled,
     icon,
@@ -29,6 +30,7 @@ from partnerportal.templatetags.portal import (
 
 register = template.Library()
 
+LONG = 30  # letters, from which on a country or a status takes two lines rather than the room of the menu
 MOST_ROLES = 3  # named in a cell; all of them in its title
 
 
@@ -68,7 +70,7 @@ def _name(row: Customer, _look: Look) -> str:
 
 
 def _domain(row: Customer, _look: Look) -> str:
-    return filled('<td role="cell" class="sec any">{}</td>', row.domain)
+    return filled('<td role="cell" class="sec any">{}</td>', at_dots(row.domain, 1))  # each more is an element more
 
 
 def _source(row: Customer, look: Look) -> str:
@@ -103,7 +105,7 @@ def _country(row: Customer, _look: Look) -> str:
 
 @lru_cache(maxsize=512)
 def _plain_country(name: str) -> str:
-    return filled('<td role="cell" class="p4 sec nw">{}</td>', name)
+    return filled('<td role="cell" class="p4 sec{}">{}</td>', " nw" if len(name) < LONG else "", name)
 
 
 def _access(row: Customer, _look: Look) -> str:
@@ -187,7 +189,8 @@ def _plain_avepoint(in_avepoint: bool, status: str, loaded: bool) -> str:
     elif loaded and not in_avepoint:
         shown = SafeString('<span class="sec">Not in AvePoint</span>')
     css = "m " if in_avepoint and status != "Working" else ""
-    return filled('<td role="cell" class="p3 {}nw" data-label="AvePoint">{}</td>', css, shown)
+    css += "nw" if len(status) < LONG else "any"
+    return filled('<td role="cell" class="p3 {}" data-label="AvePoint">{}</td>', css, shown)
 
 
 def _tenant(row: Customer, _look: Look) -> str:

@@ -270,13 +270,15 @@ def upn(value: object, breaks: str = "") -> SafeString | str:
     local, at, domain = str(value).partition("@")
     if not at:
         return filled('<bdi dir="ltr">{}</bdi>', visible(local))
-    shown = _in_pieces if breaks == "dots" else visible
+    shown = at_dots if breaks == "dots" else visible
     return filled('<bdi dir="ltr">{}<wbr><span class="sec">@{}</span></bdi>', shown(local), shown(domain))
 
 
-def _in_pieces(text: str) -> SafeString:
-    first, *rest = text.split(".")
-    return visible(first) + format_html_join("", ".<wbr>{}", ((visible(piece),) for piece in rest))
+@register.filter
+def at_dots(value: object, most: int = -1) -> SafeString:
+    """A domain or a user name that may break behind its dots, or the first few of them, rather than in a word."""
+    pieces = ("" if value is None else str(value)).split(".", most)
+    return SafeString(".<wbr>".join(map(visible, pieces)))  # nosec B703 -- each piece was escaped just now
 
 
 @register.filter
