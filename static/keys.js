@@ -32,15 +32,16 @@
   const everywhere = { "/": "main input[type=search]", "[": "#page-previous", "]": "#page-next" };
   let before = "";
   const single = (event) => {
-    const { key } = event;
+    const { key, target } = event;
     const links = $$("#table tbody th a");
     const at = links.findIndex((one) => one.closest("tr").contains(document.activeElement));
     const to = { j: links[at + 1], k: links[at < 0 ? 0 : at - 1] }[key];
-    const found = to || (key in everywhere ? $(everywhere[key]) : null) || $$("[data-key]").find((one) => [before + key, key].includes(one.dataset.key));
+    const box = key === "x" && target.closest("#table tr")?.querySelector(".tick input");
+    const found = to || box || (key in everywhere ? $(everywhere[key]) : null) || $$("[data-key]").find((one) => [before + key, key].includes(one.dataset.key));
     before = key === "g" && !before ? key : "";
     if (!found) return;
     event.preventDefault();
-    if (to || found.matches("input")) found.focus();
+    if (to || (found !== box && found.matches("input"))) found.focus();
     else if (found.ariaDisabled !== "true") found.click();
   };
 

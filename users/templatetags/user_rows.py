@@ -87,7 +87,7 @@ def _user_row(user: CustomerUser, who: Who, look: Look) -> SafeString:
     shown = person(user.display_name)
     return filled(
         '<tr role="row" id="row-{}">\n'
-        '<th role="rowheader" scope="row">{}{}</th>\n'
+        '{}<th role="rowheader" scope="row">{}</th>\n'
         '<td role="cell" class="m any">{}</td>\n'
         "{}\n{}\n{}\n"
         '<td role="cell" class="p4 nw sec num">{}</td>\n'
@@ -106,7 +106,8 @@ def _user_row(user: CustomerUser, who: Who, look: Look) -> SafeString:
 
 def _box(who: Who) -> SafeString:
     return filled(
-        '<input class="check" type="checkbox" name="user" value="{}" form="several" aria-label="Select {}"> ',
+        '<td role="cell" class="tick"><input class="check" type="checkbox" name="user" value="{}" form="several"'
+        ' aria-label="Select {}"></td>\n',
         who.id,
         who.name,
     )
