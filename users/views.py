@@ -50,7 +50,11 @@ def users(request: OperatorRequest, key: str) -> HttpResponse:
     if customer.key != key:
         return redirect("users", customer.key)
     if customer.tenant_id is None:
-        context = {"customer": customer, "ages": Source.telling(customer)}
+        context = {
+            "customer": customer,
+            "ages": Source.telling(customer),
+            "is_favourite": favourites.has(customer, by=request.user),
+        }
         return render(request, "users/not_in_partner_center.html", context)
     around = Around(request, customer)
     query = table.TableQuery.read(request.GET.dict())

@@ -8,7 +8,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
-from customers import access
+from customers import access, favourites
 from customers.access import Action, Facts
 from customers.find import access_customer
 from customers.gdap import card, reading, relationships, team
@@ -41,6 +41,7 @@ def customer_access(request: OperatorRequest, key: str) -> HttpResponse:
     context: dict[str, Any] = {
         "customer": customer,
         "ages": Source.telling(customer),
+        "is_favourite": favourites.has(customer, by=request.user),
         "about": about,
         "other": about if about != request.user else None,
         "people": [member.operator for member in staff] if asks_others else [],

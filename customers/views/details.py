@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from customers import countries, decisions, labels, matches
+from customers import countries, decisions, favourites, labels, matches
 from customers.find import access_customer
 from customers.merge import TENANT_ID
 from customers.models import (
@@ -70,6 +70,7 @@ def _page(request: OperatorRequest, customer: Customer, status: int = 200, **mor
     context = {
         "customer": customer,
         "ages": Source.telling(customer),
+        "is_favourite": favourites.has(customer, by=request.user),
         "mine": mine,
         "theirs": theirs,
         "lines": _lines(customer, mine, theirs),
