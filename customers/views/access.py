@@ -47,6 +47,7 @@ def customer_access(request: OperatorRequest, key: str) -> HttpResponse:
         "people": [member.operator for member in staff] if asks_others else [],
         "lines": shown,
         "tells_since": any(line.since for line in shown),
+        "tells_who": any(line.ask or line.others for line in shown),
         "first_no": next((line for line in shown if line.verdict.no and line.action is not Action.LIST), None),
         "facts": facts,
         "told_instead": told_instead,  # why the card is from the snapshot; "" when it is live

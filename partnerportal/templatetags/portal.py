@@ -297,9 +297,12 @@ def short_id(value: object, label: str = "ID") -> SafeString | str:
 
 
 @register.simple_tag
-def copy_button(value: object, label: str = "Copy", words: str = "") -> SafeString:
-    """A button that copies exactly the value; an icon, or with words: `{% copy_button text words="Copy details" %}`."""
-    css = "btn sm needs-js" if words else "btn quiet sq sm needs-js"
+def copy_button(value: object, label: str = "Copy", words: str = "", css: str = "") -> SafeString:
+    """A button that copies exactly the value; an icon, or with words: `{% copy_button text words="Copy details" %}`.
+
+    `css`: "btn" where it stands beside buttons that are not small.
+    """
+    css = f"{css or ('btn sm' if words else 'btn quiet sq sm')} needs-js"
     name = "" if words else filled(' aria-label="{}"', label)
     return filled(
         '<button type="button" class="{}" data-copy="{}"{}>{}{}</button>', css, value, name, icon("copy"), words
