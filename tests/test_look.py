@@ -274,6 +274,12 @@ def test_a_user_name_has_a_quiet_domain() -> None:
     assert portal.upn(None) == ""
 
 
+def test_a_domain_may_break_behind_its_dots_and_stays_text():
+    assert portal.at_dots("shop.<b>.example") == "shop.<wbr>&lt;b&gt;.<wbr>example"
+    assert portal.at_dots("shop.contoso.example", 1) == "shop.<wbr>contoso.example"
+    assert portal.at_dots(None) == ""
+
+
 def test_an_id_is_cut_in_the_middle_and_copied_whole() -> None:
     html = portal.short_id("7b1f3c9e-52d4-48d1-a2c3-0123456ba41e", "tenant ID")
     assert ">7b1f3c9e-52d4…a41e</code>" in html
@@ -283,6 +289,7 @@ def test_an_id_is_cut_in_the_middle_and_copied_whole() -> None:
 
 def test_a_copied_value_cannot_leave_its_attribute() -> None:
     assert 'data-copy="&quot;&gt;&lt;script&gt;"' in portal.copy_button('"><script>', words="Copy details")
+    assert 'class="btn needs-js"' in portal.copy_button("a", words="Copy", css="btn")
 
 
 # --- Forms --------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def _page(
     last = last_change(customer, user_id) if context["may_change"] else None
     context |= {
         "user_id": user_id,
-        "name": next((each.target_name for each in done if each.target_name), "this user"),
+        "name": next((each.target_name for each in done if each.target_name), "This user"),
         "entries": [{"operation": operation, "rows": _rows(operation)} for operation in done],
         "undoable": last if last in done else None,
         "why_for_good": why_for_good(last) if last else "",

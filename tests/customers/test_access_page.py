@@ -120,6 +120,11 @@ def test_the_contact_of_the_settings_is_named_where_nobody_better_is_known(signe
     assert "The customer’s administrator" in lines(look(signed_in("nested"), "pending"))["create"]
 
 
+def test_who_can_help_is_no_column_where_nobody_has_to(signed_in):
+    assert "Who can help" not in look(signed_in("admin")).words
+    assert "Who can help" in look(signed_in("writer")).words
+
+
 def test_the_text_for_the_lead_is_ready(signed_in):
     page = look(signed_in("nested"))
     for line in (
