@@ -29,7 +29,7 @@ def keep_gdap_fresh(
             return get_response(request)
         if request.path_info in AFTERWARDS:
             return _and_then(get_response(request), partial(_look, grant))
-        tasks.somebody_is_here(grant)
+        _look(grant)
         return get_response(request)
 
     return middleware
@@ -52,5 +52,5 @@ def _and_then(response: HttpResponseBase, work: Callable[[], None]) -> HttpRespo
 def _look(grant: TokenCache) -> None:
     try:
         tasks.somebody_is_here(grant)
-    except Exception:  # the page is out, so there is nobody to tell; the next one looks again
+    except Exception:  # such as a database that is busy: no page waits for this, and a later one looks again
         log.exception("nobody could look how old the GDAP snapshot is")

@@ -3,6 +3,7 @@
 import logging
 from datetime import timedelta
 
+from django.db import OperationalError
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 
@@ -39,16 +40,27 @@ CANNOT_CHECK = Problem(
 def check(request: HttpRequest, grant: TokenCache) -> HttpResponse | None:
     """Read the roles again when they are too old. None = go on; else the answer that stands in the way.
 
-    While Entra does not answer, pages can be looked at with the roles we know; nothing can be changed.
+    While Entra or our own database does not answer, pages can be looked at with the roles we know; nothing can be
+    changed.
     """
-    operator = grant.operator
-    if not is_old(operator):
-        return None
-    unsafe = request.method not in ("GET", "HEAD")
-    if not (_is_our_turn(operator) or unsafe):
+    if not is_old(grant.operator):
         return None
     try:
+        return _asked(request, grant)
+    except OperationalError:  # whoever is not let in any more could not be signed out, and sees nothing all the same
+        logger.exception("the database does not answer")
+        return problems.answer(request, problems.busy(unsafe=False))
+
+
+def _asked(request: HttpRequest, grant: TokenCache) -> HttpResponse | None:
+    operator, unsafe = grant.operator, request.method not in ("GET", "HEAD")
+    try:
+        if not (_is_our_turn(operator) or unsafe):
+            return None
         is_known = read_again(grant)
+    except OperationalError:
+        logger.exception("the roles of operator %s could not be kept", operator.pk)
+        return problems.answer(request, problems.busy(unsafe=False)) if unsafe else None
     except SignInAgain as error:
         logger.info("Entra wants the operator %s to sign in again: %s", operator.pk, error.code)
         return _out(request, claims=error.claims)

@@ -1,13 +1,19 @@
 """App roles are at most 15 minutes old."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.cache import cache
+from django.db import OperationalError, connection
 
+from customers.models import GdapRead
 from partnerportal import clock, grants, identity
 from partnerportal.models import AuditEvent, Operator, TokenCache
+from tests.pages import Page
 
 MINUTE = 60
+BUSY = "The database is busy It did not answer in time. Nothing was changed. Try again in a minute."
 FOREIGN = identity.WrongTenant(
     identity.Claims(tid="t", oid="o", name="", email="", roles=(), issued_at=datetime(2026, 1, 1, tzinfo=UTC))
 )
@@ -144,6 +150,72 @@ def test_an_old_id_token_is_no_answer(signed_in, move_clock, monkeypatch):
     move_clock(16 * MINUTE)
     assert browser.get("/audit/").status_code == 200
     assert browser.post("/theme/").status_code == 503
+
+
+# --- Our own database does not answer ------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def busy_for(statement):
+    """As while another process holds the database: what begins so waits in vain."""
+
+    def wait(execute, sql, params, many, context):
+        if sql.startswith(statement):
+            raise OperationalError("database is locked")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(wait):
+        yield
+
+
+ROLES_KEPT = 'UPDATE "partnerportal_operator" SET "app_roles"'
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("statement", ['UPDATE "partnerportal_operator"', ROLES_KEPT])
+def test_while_the_database_is_busy_pages_can_be_looked_at_and_nothing_can_be_changed(signed_in, move_clock, statement):
+    browser = signed_in("admin")
+    move_clock(16 * MINUTE)
+    browser.has_looked()
+    with busy_for(statement):
+        assert browser.get("/gdap/").status_code == 200
+        answer = browser.post("/theme/")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "60")
+    assert BUSY in Page(answer).words
+    assert browser.post("/theme/").status_code == 303
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_role_that_was_taken_away_shows_nothing_although_that_cannot_be_stored(signed_in, sandbox, move_clock):
+    browser = signed_in("writer")
+    sandbox.state("set_app_roles", persona="writer", roles=[])
+    move_clock(16 * MINUTE)
+    with busy_for(ROLES_KEPT):
+        assert browser.get("/gdap/").status_code == 403
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whom_entra_wants_to_sign_in_again_sees_nothing_while_they_cannot_be_signed_out(signed_in, sandbox, move_clock):
+    browser = signed_in("admin")
+    sandbox.state("revoke_refresh_token", persona="admin")
+    move_clock(16 * MINUTE)
+    with busy_for('DELETE FROM "partnerportal_tokencache"'):
+        answer = browser.get("/gdap/")
+    assert answer.status_code == 503
+    assert BUSY in Page(answer).words
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("address", ["/gdap/", "/customers/"])
+def test_no_page_waits_for_a_read_that_the_busy_database_does_not_take(signed_in, snapshot, address):
+    browser = signed_in("admin")
+    cache.clear()
+    with busy_for('INSERT INTO "customers_gdapread"'):
+        assert browser.get(address).status_code == 200
+    assert not GdapRead.objects.exists()
+    cache.clear()
+    browser.get(address)
+    assert GdapRead.objects.filter(open=True).exists()
 
 
 def test_public_pages_ask_nobody(signed_in, sandbox, move_clock):
