@@ -397,9 +397,10 @@ def _failure(why: str, code: str = "") -> dict[str, str]:
 def _failed(request: HttpRequest, why: str, code: str = "") -> HttpResponse:
     """Leave the callback's address, and tell the rest on the card."""
     logger.info("a sign-in failed: %s %s", why, code)
-    request.session[FAILURE] = _failure(why, code)
-    if sessions.GRANT not in request.session:  # strangers leave nothing that lasts
-        request.session.set_expiry(2 * int(FLOW_LIVES.total_seconds()))
+    if not request.session.is_empty():  # who has started none here leaves no row: nobody counts how often they come
+        request.session[FAILURE] = _failure(why, code)
+        if sessions.GRANT not in request.session:  # strangers leave nothing that lasts
+            request.session.set_expiry(2 * int(FLOW_LIVES.total_seconds()))
     return _see_other(f"{reverse('signin')}?failed")
 
 

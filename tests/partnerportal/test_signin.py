@@ -254,6 +254,18 @@ def test_a_callback_nobody_asked_for(visitor, query):
     assert (status, "Start again" in text) == (400, True)
 
 
+@pytest.mark.parametrize("cookie", ["", "a" * 32])
+def test_whoever_started_no_sign_in_leaves_no_session_however_often_they_come(visitor, settings, cookie):
+    """TRUST T27."""
+    for number in range(3):
+        if cookie:
+            visitor.cookies[settings.SESSION_COOKIE_NAME] = cookie
+        answer = visitor.get(f"/signin/callback/?state=x{number}&code=1")
+        assert (answer.status_code, answer["Location"]) == (303, "/signin/?failed")
+    assert not Session.objects.exists()
+    assert "Start again" in failure_page(visitor, answer)[1]
+
+
 def test_a_callback_with_neither_code_nor_error(visitor):
     state = parse_qs(urlsplit(visitor.at_entra("admin")).query)["state"][0]
     assert failure_page(visitor, visitor.get("/signin/callback/", {"state": state}))[0] == 400
