@@ -182,14 +182,16 @@ def _app_only(walk: Walk) -> Iterator[Sequence[merge.Seen]]:
 
 
 def _as_a_person(run: SyncRun) -> Walk:
-    """Partner Center's list with the token of the operator who asked; left alone when nobody did."""
+    """Partner Center's list with the token of the operator who asked; left alone when nobody did, or who did is out."""
     walk = Walk(SourceName.PARTNER_CENTER, lambda walk: _partner_center_pages(client, walk))
-    if run.grant is None:
+    # As it is now: since the run began, they may have signed in anew, or out.
+    grant = TokenCache.objects.filter(syncrun=run).select_related("operator").first()
+    if grant is None:
         walk.problem, walk.skipped = ONLY_FOR_PEOPLE, True
         return walk
     try:  # here and not in the walk, whose thread touches no database
         with budget(settings.UPSTREAM_BUDGET):
-            client = grants.partner_center(run.grant)
+            client = grants.partner_center(grant)
     except SignInAgain:
         walk.problem, walk.skipped = ONLY_FOR_PEOPLE, True
     except UpstreamError as error:
@@ -234,7 +236,7 @@ def _walk_side_by_side(run: SyncRun, walks: Sequence[Walk]) -> list[Walk]:
                 _store(run, came, [*ended, *(walk for walk, _ in going.values())])
                 for walk in [walk for walk, page in came if page is None]:
                     going.pop(walk.source)[1].result()
-                    again = _as_a_person(run) if walk.skipped and run.grant else walk
+                    again = _as_a_person(run) if walk.skipped else walk
                     if again is not walk and not again.problem:
                         begin(again)
                     else:

@@ -272,10 +272,11 @@ def _walk(read: GdapRead) -> Walk:
 
 def _client(read: GdapRead) -> Graph:
     """Graph in the name of who is at work. Raises `SignInAgain` when they have signed out meanwhile."""
-    if read.grant is None:
+    grant = TokenCache.objects.filter(gdapread=read).select_related("operator").first()
+    if grant is None:
         raise SignInAgain(source=tokens.SOURCE, sent=False)
     with budget(settings.UPSTREAM_BUDGET):
-        return grants.graph(read.grant)
+        return grants.graph(grant)
 
 
 # --- Putting it in place ------------------------------------------------------------------------------------

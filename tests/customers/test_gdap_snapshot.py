@@ -254,6 +254,20 @@ def test_who_signed_out_meanwhile_leaves_a_read_that_failed(read, signed_in):
     assert (made.state, made.open) == (State.FAILED, None)
 
 
+def test_signing_out_just_after_a_worker_took_the_read_is_no_fault_of_ours(read, signed_in, monkeypatch):
+    signed_in("admin")
+    grant, walk = grant_of("admin"), reading._walk
+    made, _ = reading.request_read(by=grant.operator, grant=grant)
+
+    def walk_after_signing_out(claimed):
+        grant.delete()
+        return walk(claimed)
+
+    monkeypatch.setattr(reading, "_walk", walk_after_signing_out)
+    reading.carry_out(made.pk)
+    assert source().problem == reading.NOBODY_YET
+
+
 # --- When -----------------------------------------------------------------------------------------------------
 
 

@@ -497,6 +497,48 @@ def test_an_operator_whose_tokens_are_gone_does_not_stop_the_rest(sandbox, cast)
     assert Source.objects.get(pk="partner_center").problem == sync.ONLY_FOR_PEOPLE
 
 
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """`meanwhile(act)`: once the walks of the next sync are about to start."""
+
+    def at_its_start(act):
+        walk_side_by_side = sync._walk_side_by_side
+
+        def walks_begin(run, walks):
+            act()
+            return walk_side_by_side(run, walks)
+
+        monkeypatch.setattr(sync, "_walk_side_by_side", walks_begin)
+
+    return at_its_start
+
+
+def test_signing_out_during_ones_own_refresh_costs_no_more_than_partner_centers_list(sandbox, signed_in, meanwhile):
+    sandbox.assume("app_only_customers", "401")
+    browser = signed_in("reader")
+    grant = TokenCache.objects.get()
+    run, _ = sync.request_sync(by=grant.operator, grant=grant)
+    meanwhile(lambda: browser.post("/signout/"))
+    sync.carry_out(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.grant) == (SyncRun.State.DONE, None)
+    assert (Source.objects.get(pk="avepoint").problem, Customer.objects.from_source("ap").exists()) == ("", True)
+    assert Source.objects.get(pk="partner_center").problem == sync.ONLY_FOR_PEOPLE
+
+
+def test_signing_in_anew_during_ones_own_refresh_lets_it_go_on(sandbox, signed_in, meanwhile):
+    sandbox.assume("app_only_customers", "401")
+    browser = signed_in("reader")
+    grant = TokenCache.objects.get()
+    run, _ = sync.request_sync(by=grant.operator, grant=grant)
+    meanwhile(lambda: browser.sign_in("reader"))
+    sync.carry_out(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.grant) == (SyncRun.State.DONE, TokenCache.objects.get())
+    assert run.grant != grant
+    assert audiences(sandbox) == ["app", "reader"]
+
+
 def test_entra_that_does_not_answer_for_the_operator_is_a_failure(snapshot, sandbox, cast):
     reader = cast("reader")
     sync.app_only_refused.set()
