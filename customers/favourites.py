@@ -1,13 +1,16 @@
 """The customers that an operator keeps at hand, and those they opened last."""
 
+import contextlib
 from typing import Any
 
-from django.db import models
+from django.db import IntegrityError, models, transaction
 from django.db.models import F, Value
 
 from partnerportal import by_hand, clock
 from partnerportal.models import Operator
 
+from . import snapshot
+from .find import access_customer
 from .models import Customer, Favourite, Visit
 
 VISITS = 20  # kept a person
@@ -20,7 +23,9 @@ def has(customer: Customer, *, by: Operator) -> bool:
 
 def keep(customer: Customer, *, by: Operator) -> None:
     """Make it a favourite; once is enough."""
-    Favourite.objects.get_or_create(operator=by, customer=customer)
+    with transaction.atomic():
+        snapshot.hold()  # somebody may just have made it one with another, which is then the one to keep
+        Favourite.objects.get_or_create(operator=by, customer=access_customer(customer.key))
 
 
 def drop(customer: Customer, *, by: Operator) -> None:
@@ -35,12 +40,13 @@ def visited(customer: Customer, *, by: Operator) -> None:
     """
     if by_hand.change(Visit, {"operator": by, "customer": customer}, {"at": clock.now()}):
         return
-    Visit.objects.bulk_create(
-        [Visit(operator=by, customer=customer, at=clock.now())],
-        update_conflicts=True,
-        unique_fields=["operator", "customer"],
-        update_fields=["at"],
-    )
+    with contextlib.suppress(IntegrityError):  # somebody made it one with another just now; the next visit counts
+        Visit.objects.bulk_create(
+            [Visit(operator=by, customer=customer, at=clock.now())],
+            update_conflicts=True,
+            unique_fields=["operator", "customer"],
+            update_fields=["at"],
+        )
     newest = Visit.objects.filter(operator=by).order_by("-at", "-pk")[:VISITS]
     Visit.objects.filter(operator=by).exclude(pk__in=newest.values("pk")).delete()
 

@@ -9,6 +9,7 @@ from partnerportal import audit
 from partnerportal.models import AuditEvent, Operator
 
 from . import countries, snapshot, telling
+from .find import access_customer
 from .models import Customer, Label
 
 LONGEST = 80  # characters
@@ -28,8 +29,7 @@ def add(customer: Customer, kind: Label.Kind, text: str, *, by: Operator) -> Lab
     text = _clean(kind, text)
     folded = countries.fold(text)[:LONGEST]
     with transaction.atomic():
-        # First: of two who add at once, the second sees what the first has added.
-        snapshot.changed(sorts=(), counts=False)
+        customer = _held(customer)
         there = Label.objects.filter(customer=customer, kind=kind)
         if same := there.filter(folded=folded).first():
             raise LabelRefused(f"{same.text} is there already. Accents and capitals make no difference.")
@@ -40,17 +40,26 @@ def add(customer: Customer, kind: Label.Kind, text: str, *, by: Operator) -> Lab
     return label
 
 
-def remove(customer: Customer, pk: int, *, by: Operator) -> bool:
-    """Take a label off a customer; False when it is not there (any more)."""
+def remove(customer: Customer, pk: int, *, by: Operator) -> Label | None:
+    """Take a label off a customer, and return it; None when it is not there (any more)."""
     with transaction.atomic():
-        snapshot.changed(sorts=(), counts=False)
+        customer = _held(customer)
         label = Label.objects.filter(customer=customer, pk=pk).first()
         if label is None:
-            return False
+            return None
         label.delete()
         kind = Label.Kind(label.kind)
         _told(customer, f"remove {kind.label.lower()}", kind, (label.text, ""), by)
-    return True
+    return label
+
+
+def _held(customer: Customer) -> Customer:
+    """The customer as it is now, and until this transaction ends: somebody may just have made it one with another.
+
+    Comes first: of two who add at once, the second sees what the first has added.
+    """
+    snapshot.changed(sorts=(), counts=False)
+    return access_customer(customer.key)
 
 
 def _clean(kind: Label.Kind, text: str) -> str:

@@ -173,22 +173,21 @@ def label_add(request: OperatorRequest, key: str) -> HttpResponse:
     try:
         label = labels.add(customer, Label.Kind(kind), text, by=request.user)
     except labels.LabelRefused as refused:
-        return _page(request, customer, status=422, refused_kind=kind, refused=str(refused), typed=text)
-    return _labels_again(request, customer, f"{label.text} added.", kind)
+        return _page(request, access_customer(key), status=422, refused_kind=kind, refused=str(refused), typed=text)
+    return _labels_again(request, key, f"{label.text} added.", kind)
 
 
 @post_only
 @require(Permission.LABEL)
 def label_remove(request: OperatorRequest, key: str, pk: int) -> HttpResponse:
     """Take a label off the customer. One that is gone already is gone."""
-    customer = access_customer(key)
-    label = Label.objects.filter(customer=customer, pk=pk).first()
-    removed = label is not None and labels.remove(customer, pk, by=request.user)
-    said = f"{label.text} removed." if label and removed else "It was removed before."
-    return _labels_again(request, customer, said, label.kind if label else "")
+    label = labels.remove(access_customer(key), pk, by=request.user)
+    said = f"{label.text} removed." if label else "It was removed before."
+    return _labels_again(request, key, said, label.kind if label else "")
 
 
-def _labels_again(request: OperatorRequest, customer: Customer, said: str, kind: str) -> HttpResponse:
+def _labels_again(request: OperatorRequest, key: str, said: str, kind: str) -> HttpResponse:
+    customer = access_customer(key)  # anew: somebody may have made it one with another meanwhile
     if wants_part(request):
         return _page(request, customer, said=said, changed_kind=kind)
     return go_to(request, f"{reverse('customer-details', args=[customer.key])}#labels")

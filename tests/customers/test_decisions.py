@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 
-from customers import decisions, labels, learning, places, snapshot
+from customers import decisions, favourites, labels, learning, places, snapshot
 from customers.find import access_customer
 from customers.models import (
     Customer,
@@ -22,6 +22,7 @@ from customers.models import (
     SourceRow,
     Visit,
 )
+from customers.views import details, goto
 from partnerportal import clock
 from partnerportal.models import AuditEvent
 from partnerportal.upstream.partner_center import CustomerProfile
@@ -232,6 +233,73 @@ def test_of_two_people_at_once_one_wins_and_nothing_is_half_done(verdicts, cast)
         {ONE: "Both"} if held.verdict == LINKED else {ONE: "Partner Center only", "ap-a1": "AvePoint only"}
     )
     assert len(acts()) == 1
+
+
+# --- While somebody works on one of the two ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def linked_meanwhile(monkeypatch, by):
+    """`linked_meanwhile(module)`: as soon as a view there has looked its customer up, somebody links the pair."""
+
+    def after_a_look(module):
+        look_up = module.access_customer
+
+        def look_up_just_before(key):
+            found = look_up(key)
+            if not MatchDecision.objects.exists():
+                decisions.decide(ONE, "own-1", LINKED, by=by)
+            return found
+
+        monkeypatch.setattr(module, "access_customer", look_up_just_before)
+
+    return after_a_look
+
+
+@pytest.fixture
+def writer(signed_in, pair):
+    return signed_in("writer")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_needed", [False, True])
+def test_a_label_that_is_added_while_its_customer_is_linked_stands_on_the_one_it_became(
+    writer, by, linked_meanwhile, is_needed
+):
+    theirs = Customer.objects.get(key="ap-own-1")
+    if is_needed:  # by its history, so that it is unlisted and not deleted
+        Operation.objects.create(op_id=uuid.uuid4(), kind="create", by=by, customer=theirs, tenant_id=tenant(5))
+    linked_meanwhile(details)
+    answer = writer.htmx("post", "/customers/ap-own-1/labels/", {"kind": "tag", "text": "north"})
+    assert answer.status_code == 200
+    assert list(Label.objects.values_list("customer__key", "text")) == [(ONE, "north")]
+    assert f"/customers/{ONE}/labels/{Label.objects.get().pk}/remove/" in answer.content.decode()
+    assert Customer.objects.search("north").get().key == ONE
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_label_that_came_along_with_its_customer_can_still_be_removed(writer, by, linked_meanwhile):
+    label = labels.add(Customer.objects.get(key="ap-own-1"), Label.Kind.TAG, "north", by=by)
+    linked_meanwhile(details)
+    answer = writer.htmx("post", f"/customers/ap-own-1/labels/{label.pk}/remove/")
+    assert "north removed." in answer.content.decode()
+    assert not Label.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_favourite_that_is_kept_while_it_is_linked_is_the_one_it_became(writer, linked_meanwhile):
+    linked_meanwhile(goto)
+    assert writer.htmx("post", "/customers/ap-own-1/favourite/", {"on": "1"}).status_code == 200
+    assert Favourite.objects.get().customer.key == ONE
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("pair")
+def test_opening_a_customer_while_it_is_linked_is_no_fault(by):
+    theirs = Customer.objects.get(key="ap-own-1")
+    decisions.decide(ONE, "own-1", LINKED, by=by)
+    favourites.visited(theirs, by=by)
+    assert not Visit.objects.exists()
 
 
 # --- All at once ----------------------------------------------------------------------------------------------------
