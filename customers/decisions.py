@@ -164,8 +164,8 @@ def fingerprint(pairs: Iterable[MatchSuggestion]) -> str:
 def confirm(seen: str, batch: uuid.UUID, *, by: Operator) -> int:
     """Link all pairs of the preview with this fingerprint, in one transaction; how many these are.
 
-    A batch that was confirmed before, by a second press, is done and stays so. Raises `Stale` when there is another
-    list by now, and then nothing was done.
+    A batch that was confirmed before, by a second press, is done and stays so: how many of it still hold. Raises
+    `Stale` when all of it was undone or there is another list by now, and then nothing was done.
     """
     try:
         with transaction.atomic():
@@ -176,8 +176,11 @@ def confirm(seen: str, batch: uuid.UUID, *, by: Operator) -> int:
 
 
 def _confirm(seen: str, batch: uuid.UUID, by: Operator) -> int:
-    if done := MatchDecision.objects.filter(batch=batch, by=by).count():
+    before = MatchDecision.objects.filter(batch=batch, by=by)
+    if done := before.filter(undone_at=None).count():
         return done
+    if undone := before.select_related("undone_by").order_by("-undone_at").first():
+        raise Stale(_what_was_undone(undone))
     pairs = list(confirmable()[:MOST_AT_ONCE])
     if not pairs or fingerprint(pairs) != seen:
         raise Stale(_what_changed())
@@ -192,6 +195,12 @@ def _confirm(seen: str, batch: uuid.UUID, by: Operator) -> int:
     for decision in made:  # the trail comes last in a transaction
         _note_decided(decision, by)
     return len(pairs)
+
+
+def _what_was_undone(last: MatchDecision) -> str:
+    who = last.undone_by.name if last.undone_by else "Somebody"
+    told = f"You confirmed this list before, and {who} undid that at {_at(last, undone=True)}."
+    return f"{told} Nothing was linked. What can be linked now stands below."
 
 
 def _what_changed() -> str:

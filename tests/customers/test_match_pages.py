@@ -265,6 +265,34 @@ def test_all_pairs_of_a_domain_are_linked_by_the_preview_and_undone_by_one_butto
 
 
 @pytest.mark.usefixtures("queue")
+def test_a_list_that_is_confirmed_again_after_it_was_undone_links_nothing_and_says_so(signed_in):
+    browser = signed_in("writer")
+    form = look(browser, "/matches/confirm/").form("seen")
+    browser.post("/matches/confirm/", form.fields)
+    browser.post(f"/matches/batches/{form.fields['batch']}/undo/")
+    answer = browser.post("/matches/confirm/", form.fields)
+    page = Page(answer)
+    assert answer.status_code == 409
+    assert re.search(
+        r"Nothing was linked\. You confirmed this list before, and Tom Reyes undid that at \d\d:\d\d UTC on", page.words
+    )
+    assert "Link 2 pairs" in page.form("seen").buttons
+    assert "Both" not in sources().values()
+    assert browser.post("/matches/confirm/", page.form("seen").fields).status_code == 303
+    assert list(sources().values()).count("Both") == 2
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_list_of_which_a_part_was_undone_tells_what_still_holds(signed_in):
+    browser = signed_in("writer")
+    form = look(browser, "/matches/confirm/").form("seen")
+    browser.post("/matches/confirm/", form.fields)
+    browser.post(f"/matches/decisions/{MatchDecision.objects.order_by('pk')[0].pk}/undo/")
+    browser.post("/matches/confirm/", form.fields)
+    assert "1 pair linked." in look(browser, QUEUE, show="decided").words
+
+
+@pytest.mark.usefixtures("queue")
 def test_a_preview_that_is_out_of_date_links_nothing_and_shows_the_list_as_it_is(signed_in, cast):
     browser = signed_in("writer")
     form = look(browser, "/matches/confirm/").form("seen")
