@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.fernet import Fernet
@@ -103,7 +103,7 @@ def _sandbox_leaves_loopback() -> Iterator[str]:
     if not settings.SANDBOX:
         return
     for origin, target in settings.UPSTREAM_ROUTES.items():
-        if urlsplit(target).scheme != "http" or not _is_loopback(_host(target)):
+        if _split(target).scheme != "http" or not _is_loopback(_host(target)):
             yield f"UPSTREAM_ROUTES sends {origin} to {target}. In the sandbox every target is http://127.0.0.1:<port>."
     for name in _UPSTREAM_SETTINGS:
         if (url := getattr(settings, name)) and _origin(url) not in settings.UPSTREAM_ROUTES:
@@ -116,7 +116,7 @@ def _unknown_upstream() -> Iterator[str]:
     for name in _UPSTREAM_SETTINGS:
         if not getattr(settings, name):
             continue
-        url = urlsplit(getattr(settings, name))
+        url = _split(getattr(settings, name))
         if url.scheme != "https" or not _is_upstream(url.hostname or "") or _port(url) != 443 or url.username:
             yield (
                 f"{name} is {getattr(settings, name)}, which is not one of the services this portal talks to. "
@@ -152,9 +152,15 @@ def _allowed_hosts() -> Iterator[str]:
 
 
 def _public_url() -> Iterator[str]:
-    url = urlsplit(settings.PUBLIC_URL)
-    if not url.hostname:
+    url = _split(settings.PUBLIC_URL)
+    if not settings.PUBLIC_URL:
         yield "PUBLIC_URL is missing. Set it to the portal's own address, of which the redirect URI is built."
+        return
+    if not url.hostname or _port(url) is None:
+        yield (
+            f"PUBLIC_URL is {settings.PUBLIC_URL}, which cannot be read as an address. Set it to the portal's own, "
+            "such as https://portal.partner.example."
+        )
         return
     if not settings.SANDBOX and url.scheme != "https":
         yield f"PUBLIC_URL is {settings.PUBLIC_URL}. In production it starts with https://."
@@ -193,7 +199,7 @@ def _other_doors() -> Iterator[str]:
 
 
 def _tenant() -> Iterator[str]:
-    tenant, authority = settings.ENTRA_TENANT_ID, urlsplit(settings.ENTRA_AUTHORITY)
+    tenant, authority = settings.ENTRA_TENANT_ID, _split(settings.ENTRA_AUTHORITY)
     if not tenant:
         yield "ENTRA_TENANT_ID is missing. Set it to the id of the partner's own tenant."
     elif tenant in _SHARED_AUTHORITIES:
@@ -224,7 +230,7 @@ def _certificate() -> Iterator[str]:
 
 def _sqlite_and_files() -> Iterator[str]:
     sqlite = settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
-    broker = urlsplit(settings.CELERY_BROKER_URL)
+    broker = _split(settings.CELERY_BROKER_URL)
     if sqlite and broker.scheme != "filesystem" and not _is_loopback(broker.hostname or "127.0.0.1"):
         yield (
             f"The broker is on another host ({broker.hostname}), so workers may be too, but SQLite is a file of this "
@@ -269,8 +275,16 @@ def _is_fernet(key: str) -> bool:
     return True
 
 
+def _split(url: str) -> SplitResult:
+    """The parts of an address; of one that cannot be read, such as https://[::1, none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
 def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
+    return _split(url).hostname or ""
 
 
 def _is_upstream(host: str) -> bool:
@@ -278,7 +292,7 @@ def _is_upstream(host: str) -> bool:
 
 
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
+    parts = _split(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 

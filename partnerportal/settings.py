@@ -144,8 +144,13 @@ def _partner_center_rates() -> tuple[float, float]:
 SECRET_KEY = env.str("SECRET_KEY", default="") or (secrets.token_urlsafe(50) if NOTHING_CONFIGURED else "")
 VAULT_KEYS: list[str] = [key.strip() for key in env.list("VAULT_KEYS", default=[]) if key.strip()]
 DEBUG = env.bool("DEBUG", default=False)
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
+# A browser names a host in small letters, so checks.py compares with those.
+ALLOWED_HOSTS: list[str] = [host.strip().lower() for host in env.list("ALLOWED_HOSTS", default=[]) if host.strip()]
 PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
+try:
+    _public = urlsplit(PUBLIC_URL)
+except ValueError:  # such as https://[::1, which checks.py refuses
+    _public = urlsplit("")
 TRUSTED_PROXIES = _number(  # how many entries at the end of X-Forwarded-For are our own proxies' word
     "TRUSTED_PROXIES",
     0,
@@ -289,7 +294,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not SANDBOX
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if urlsplit(PUBLIC_URL).scheme in ("http", "https") else []
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if _public.scheme in ("http", "https") else []
 CONTENT_SECURITY_POLICY: dict[str, Any] = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
@@ -343,7 +348,7 @@ try:
 except (environ.ImproperlyConfigured, ValueError):
     sys.exit("Partner Desk does not start: EMAIL_URL is no mail server. Write smtp+tls://user:password@host:587.")
 EMAIL_TIMEOUT = 20  # seconds
-DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"noreply@{urlsplit(PUBLIC_URL).hostname or 'localhost'}")
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"noreply@{_public.hostname or 'localhost'}")
 
 RUNS_KEEP_NAMES = timedelta(
     days=_number(

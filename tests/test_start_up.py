@@ -90,6 +90,8 @@ ALL = [
     Unsafe(4, "upstream without a scheme", "GRAPH_URL is graph.example/v1.0", {"GRAPH_URL": "graph.example/v1.0"}),
     Unsafe(4, "upstream without a host", "GRAPH_URL is https:/graph", {"GRAPH_URL": "https:/graph.example/v1.0"}),
     Unsafe(4, "upstream without TLS", "AVEPOINT_URL is http://", {"AVEPOINT_URL": "http://graph.microsoft.com"}),
+    Unsafe(4, "upstream that is none", "GRAPH_URL is https://[::1, which is not one", {"GRAPH_URL": "https://[::1"}),
+    Unsafe(4, "Entra that is none", "ENTRA_AUTHORITY is https://[::1, which is", {"ENTRA_AUTHORITY": "https://[::1"}),
     Unsafe(5, "no key", "SECRET_KEY is missing", {"SECRET_KEY": ""}),
     Unsafe(5, "short key", "SECRET_KEY is too short", {"SECRET_KEY": "Zq8-x" * 5}),
     Unsafe(5, "sample key", "SECRET_KEY is a sample", {"SECRET_KEY": "django-insecure-" + KEY}),
@@ -100,6 +102,18 @@ ALL = [
     Unsafe(7, "any host", "ALLOWED_HOSTS holds *", {"ALLOWED_HOSTS": "portal.partner.example,*"}),
     Unsafe(8, "redirect over http", "it starts with https://", {"PUBLIC_URL": "http://portal.partner.example"}),
     Unsafe(8, "redirect elsewhere", "is not in ALLOWED_HOSTS", {"PUBLIC_URL": "https://other.example"}),
+    Unsafe(
+        8, "address that is none", "PUBLIC_URL is https://[::1, which cannot be read as an address. Set it to the",
+        {"PUBLIC_URL": "https://[::1"},
+    ),
+    Unsafe(
+        8, "address without a scheme", "PUBLIC_URL is portal.partner.example, which cannot be read as an address",
+        {"PUBLIC_URL": "portal.partner.example"},
+    ),
+    Unsafe(
+        8, "port that is none", "PUBLIC_URL is https://portal.partner.example:x, which cannot be read as an address",
+        {"PUBLIC_URL": "https://portal.partner.example:x"},
+    ),
     Unsafe(9, "insecure cookies", "SESSION_COOKIE_SECURE is off", module="tests.unsafe.insecure_cookies"),
     Unsafe(9, "no HSTS", "SECURE_HSTS_SECONDS is 0", module="tests.unsafe.no_hsts"),
     Unsafe(10, "password backend", "ModelBackend", module="tests.unsafe.password_backend"),
@@ -158,6 +172,13 @@ def test_the_variants_are_refused(case, tmp_path):
 @pytest.mark.parametrize("base", [PRODUCTION, SANDBOX], ids=["production", "sandbox"])
 def test_sound_settings_start(base, tmp_path):
     environment = base | {"VAR_DIR": str(tmp_path), "ENV_FILE": "/dev/null"}
+    done = start([sys.executable, "manage.py", "check"], environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("hosts", ["www.partner.example, portal.partner.example", " Portal.Partner.example ,"])
+def test_blanks_and_capitals_in_the_hosts_say_nothing(hosts, tmp_path):
+    environment = PRODUCTION | {"VAR_DIR": str(tmp_path), "ENV_FILE": "/dev/null", "ALLOWED_HOSTS": hosts}
     done = start([sys.executable, "manage.py", "check"], environment)
     assert done.returncode == 0, done.stdout + done.stderr
 
