@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
+from uuid import UUID
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.fernet import Fernet
@@ -204,6 +205,11 @@ def _tenant() -> Iterator[str]:
         yield "ENTRA_TENANT_ID is missing. Set it to the id of the partner's own tenant."
     elif tenant in _SHARED_AUTHORITIES:
         yield f"ENTRA_TENANT_ID is {tenant}, which lets every tenant in. Set it to the id of the partner's own tenant."
+    elif not _is_id(tenant):
+        yield (
+            f"ENTRA_TENANT_ID is {tenant}, which is no id. Entra names a tenant by its id alone, so nobody could sign "
+            "in. Set it to the Directory (tenant) ID, such as 00000000-0000-4000-8000-000000000001."
+        )
     if authority.path.strip("/"):
         yield f"ENTRA_AUTHORITY is {settings.ENTRA_AUTHORITY}. Leave the path away; ENTRA_TENANT_ID names the tenant."
 
@@ -273,6 +279,14 @@ def _is_fernet(key: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_id(text: str) -> bool:
+    """Whether it is written as Entra writes ids."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def _split(url: str) -> SplitResult:

@@ -121,6 +121,10 @@ ALL = [
     Unsafe(11, "no tenant", "ENTRA_TENANT_ID is missing", {"ENTRA_TENANT_ID": ""}),
     Unsafe(11, "every tenant", "ENTRA_TENANT_ID is common", {"ENTRA_TENANT_ID": "common"}),
     Unsafe(
+        11, "tenant by its domain", "ENTRA_TENANT_ID is partner.example, which is no id",
+        {"ENTRA_TENANT_ID": "partner.example"},
+    ),
+    Unsafe(
         11, "authority with a tenant", "Leave the path away",
         {"ENTRA_AUTHORITY": "https://login.microsoftonline.com/organizations"},
     ),
