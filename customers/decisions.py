@@ -43,10 +43,15 @@ class Rows:
         return self.mine.customer_id == self.theirs.customer_id
 
     @property
+    def gone(self) -> bool:
+        """Whether a source tells of one of them no longer."""
+        return self.mine.gone_at is not None or self.theirs.gone_at is not None
+
+    @property
     def open(self) -> bool:
-        """Whether either stands alone, so that they can be linked."""
+        """Whether either is there and stands alone, so that they can be linked."""
         mine, theirs = self.mine.customer, self.theirs.customer
-        return not self.joined and not mine.in_avepoint and not theirs.in_partner_center
+        return not self.gone and not self.joined and not mine.in_avepoint and not theirs.in_partner_center
 
 
 def rows_of(tenant_id: str, avepoint_id: str) -> Rows | None:
@@ -91,7 +96,7 @@ def _decide(
     tenant_id: str, avepoint_id: str, verdict: MatchDecision.Verdict, batch: uuid.UUID, by: Operator
 ) -> MatchDecision:
     rows = rows_of(tenant_id, avepoint_id)
-    if rows is None:
+    if rows is None or rows.gone:
         raise Undecided("One of the two is in no source any more. Nothing was done.")
     if decision_on(tenant_id, avepoint_id) or not rows.open:
         raise Undecided(_who_was_first(tenant_id, avepoint_id, rows))

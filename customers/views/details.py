@@ -59,7 +59,7 @@ def _named(text: str) -> Customer | None:
     """The one customer of Partner Center with this tenant ID or domain."""
     wanted = text.replace("\x00", "").lower()
     column = "tenant_id" if TENANT_ID.fullmatch(wanted) else "domain"
-    found = Customer.objects.filter(**{column: wanted}, in_partner_center=True)[:2]
+    found = Customer.objects.listed().filter(**{column: wanted}, in_partner_center=True)[:2]
     return found[0] if wanted and len(found) == 1 else None
 
 

@@ -176,8 +176,11 @@ def _cards(pairs: Sequence[MatchSuggestion], ours: set[str]) -> list[Card]:
 @require_GET
 @require(Permission.VIEW)
 def match(request: OperatorRequest, tenant_id: str, avepoint_id: str) -> HttpResponse:
-    """One pair side by side, suggested or not."""
-    return _pair(request, _card(tenant_id, avepoint_id))
+    """One pair side by side, suggested or not. What has vanished is shown only with what was decided on it."""
+    card = _card(tenant_id, avepoint_id)
+    if card.rows.gone and card.decision is None:
+        raise Http404("one of the two is in no list any more")
+    return _pair(request, card)
 
 
 @post_only

@@ -170,6 +170,15 @@ def test_what_partner_center_does_not_have_is_told(signed_in, typed):
     assert "No customer of Partner Center has the tenant ID or default domain" in page.words
 
 
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("typed", [ONE, "contoso.example"])
+def test_a_customer_that_vanished_from_partner_center_is_put_beside_nothing(signed_in, typed):
+    for minutes in (15, 30):
+        walk([], minutes=minutes)
+    page = look(signed_in("writer"), "/customers/ap-own*1/details/", beside=typed)
+    assert "No customer of Partner Center has the tenant ID or default domain" in page.words
+
+
 # --- Labels ---------------------------------------------------------------------------------------------------
 
 

@@ -243,6 +243,23 @@ def test_a_pair_nobody_suggested_can_be_looked_at_and_linked(signed_in):
     assert MatchDecision.objects.get().reason == ""
 
 
+@pytest.mark.usefixtures("queue")
+def test_a_pair_of_which_one_has_vanished_is_neither_shown_nor_linked(signed_in, cast):
+    decided = decisions.decide(tenant(2), "a2", APART, by=cast("admin"))
+    for minutes in (15, 30):
+        walk([pc(tenant(5), "Twin")], minutes=minutes)
+    browser = signed_in("writer")
+    assert browser.get(f"/matches/{tenant(1)}/a1/").status_code == 404
+    answer = browser.post(f"/matches/{tenant(1)}/a1/decide/", {"verdict": "linked"})
+    assert answer.status_code == 409
+    assert "One of the two is in no source any more. Nothing was done." in Page(answer).words
+    assert "a1-link" not in answer.content.decode()
+    assert list(MatchDecision.objects.all()) == [decided]
+    assert "Kept apart by Maya Okafor" in look(browser, f"/matches/{tenant(2)}/a2/").words
+    undone = Page(browser.htmx("post", f"/matches/decisions/{decided.pk}/undo/"))
+    assert "These two cannot be linked. One of them is in no source any more." in undone.words
+
+
 # --- All at once, and the history -----------------------------------------------------------------------------------
 
 
