@@ -38,8 +38,10 @@ class Health:
         if not self.source or self.source.took is None:
             return ""
         seconds = self.source.took
-        minutes = int(seconds // 60)
-        return f"{minutes} min {seconds % 60:.0f} s" if minutes else f"{seconds:.1f} s"
+        if round(seconds, 1) < 60:
+            return f"{seconds:.1f} s"
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s"
 
 
 @require_GET

@@ -6,6 +6,7 @@ import pytest
 
 from customers import merge, sync
 from customers.models import Customer, GdapSync, Source, SourceName, SourceRow, StagedRow, SyncRun
+from customers.views.sources import Health
 from partnerportal import clock
 from partnerportal.models import AuditEvent
 from tests.pages import Page
@@ -37,6 +38,14 @@ def known(source):
 
 
 # --- What the page says --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.97, "1 min 0 s"), (83.4, "1 min 23 s"), (119.7, "2 min 0 s")],
+)
+def test_what_it_took_has_no_sixtieth_second(seconds, words):
+    assert Health("avepoint", "AvePoint", source=Source(name="avepoint", took=seconds)).took == words
 
 
 def test_each_upstream_says_when_it_last_answered_how_long_it_took_and_with_how_many_rows(sandbox, signed_in):
