@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any, Self
 
+from django.db import transaction
+
 from .models import Operator
 
 THEMES = {"": "System", "light": "Light", "dark": "Dark"}
@@ -47,11 +49,14 @@ class Preferences:
             }
         )
 
-    def save(self, operator: Operator, **changes: Any) -> Self:
-        """Store these changes; returns what holds now."""
-        wanted = replace(self, **changes)
-        operator.preferences = asdict(wanted)
-        operator.save(update_fields=["preferences"])
+    @classmethod
+    def save(cls, operator: Operator, **changes: Any) -> Self:
+        """Store these changes; returns what holds now. What another tab changed a moment ago is no change of ours."""
+        with transaction.atomic():
+            held = Operator.objects.select_for_update(no_key=True).get(pk=operator.pk)
+            wanted = replace(cls.of(held), **changes)
+            operator.preferences = asdict(wanted)
+            operator.save(update_fields=["preferences"])
         return wanted
 
     @property

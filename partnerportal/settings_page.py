@@ -38,7 +38,7 @@ def _save(request: OperatorRequest, form: dict[str, str]) -> HttpResponse:
         wanted = preferences.read(form)
     except NoSuchChoice as refusal:
         return problems.answer(request, Problem(status=422, title="Nothing was saved", reason=str(refusal)))
-    Preferences.of(request.user).save(request.user, **wanted)
+    Preferences.save(request.user, **wanted)
     if not request.htmx:
         return go_to(request, problems.page_behind(request))
     if "zone" in wanted:  # the rail says which zone the times are in

@@ -29,7 +29,7 @@ def columns(request: OperatorRequest) -> HttpResponse:
     if moved in order and way in ("up", "down"):
         return _form(request, query, _moved(order, moved, way), set(shown), moved=moved, way=way)
     wanted = () if request.POST.get("step") == "reset" or ("name", *shown) == USUAL else ("name", *shown)
-    liked.save(request.user, columns=wanted)
+    Preferences.save(request.user, columns=wanted)
     return go_to(request, query.url(page=query.page, cols=""))
 
 
@@ -40,7 +40,7 @@ def page_size(request: OperatorRequest) -> HttpResponse:
     liked = Preferences.of(request.user)
     asked = request.POST.get("size", "")
     size = int(asked) if asked in map(str, SIZES) else liked.size
-    liked = liked.save(request.user, size=size)
+    liked = Preferences.save(request.user, size=size)
     first = request.POST.get("first", "")
     place = int(first) - 1 if first.isdecimal() and len(first) < 9 and int(first) else 0
     query = replace(_asked(request, liked), usual_size=size)

@@ -97,6 +97,14 @@ def test_preferences_are_ones_own_and_the_same_in_every_browser(signed_in):
     assert 'data-density="" data-shortcuts="on"' in body(other.get("/audit/"))
 
 
+def test_two_tabs_that_change_different_settings_at_once_lose_neither(signed_in):
+    signed_in("reader")
+    one, other = Operator.objects.get(), Operator.objects.get()  # as either request has read it
+    Preferences.save(one, density="comfortable")
+    now = Preferences.save(other, size=100)
+    assert now == likes() == Preferences.of(other) == Preferences(density="comfortable", size=100)
+
+
 def test_the_page_shows_what_holds_and_has_a_button_for_each_without_javascript(signed_in):
     browser = signed_in("reader")
     for form in ({"zone": "Europe/Paris"}, {"size": "200"}, {"theme": "light"}, {"shortcuts": "off"}):
