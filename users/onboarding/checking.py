@@ -1,8 +1,9 @@
 """The page of the check: how far it is, what it found, and the cells in which that can be mended."""
 
+import hashlib
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -22,7 +23,8 @@ from ..tasks import deliver, start_checking, start_editing
 from . import check, columns, drafts, steering
 
 LONGEST = 1000  # characters of a cell that can be mended here
-SIZE = 25  # rows on a page: their cells must fit into one form
+SIZE = 25  # rows on a page
+MOST_CELLS = 180  # on a page: a form may have 200 fields
 _CELL = re.compile(r"cell-([0-9]{1,7})-([a-z_]{1,20})")
 OTHERWISE = "Nothing was started: the rows were changed or checked anew after this page was made. Look at them again."
 _SHOW = {"problems": "Need a change", "ready": "Ready", "notes": "Look again"}
@@ -70,19 +72,36 @@ def _start(request: OperatorRequest, run: OnboardingRun, here: str) -> HttpRespo
 
 def _changes(request: OperatorRequest, run: OnboardingRun) -> Iterator[tuple[int, dict[str, str]]]:
     """The cells that were changed: line -> field -> text. A button "Use …" fills its cell."""
+    cells = {name: str(text) for name, text in request.POST.dict().items()}
+    # What comes back as it was shown was not changed here, though it may have been since, in another tab.
+    shown = dict(part.partition("=")[::2] for part in cells.get("shown", "").split())
+    cells = {name: text for name, text in cells.items() if shown.get(name) != _mark(text)}
+    used, _, value = cells.get("use", "").partition("=")
     said: dict[int, dict[str, str]] = {}
-    for name, text in request.POST.dict().items():
+    for name, text in (*cells.items(), (used, value)):
         if (found := _CELL.fullmatch(name)) and found[2] in columns.FIELDS:
-            said.setdefault(int(found[1]), {})[found[2]] = str(text).replace("\x00", "").strip()[:LONGEST]
-    cell, _, value = str(request.POST.get("use", "")).partition("=")
-    if (found := _CELL.fullmatch(cell)) and found[2] in columns.FIELDS:
-        said.setdefault(int(found[1]), {})[found[2]] = value.replace("\x00", "").strip()[:LONGEST]
+            said.setdefault(int(found[1]), {})[found[2]] = _plain(text)
     for row in run.rows.filter(line__in=said):
         # A proposal that comes back as it was shown was not typed: it is to be made anew when the names change.
         as_before = {field: (row.typed.get(field, ""), _shown(row, field)) for field in said[row.line]}
         differing = {field: text for field, text in said[row.line].items() if text not in as_before[field]}
         if differing:
             yield row.line, differing
+
+
+def _plain(text: str) -> str:
+    """A cell as it is kept; an input of one line drops the ends of lines by itself."""
+    return re.sub(r"[\x00\r\n]", "", text).strip()[:LONGEST]
+
+
+def _mark(text: str) -> str:
+    """Tells one text of a cell from another, and is short: a page of long cells must still fit into one body."""
+    return hashlib.sha256(_plain(text).encode(errors="replace")).hexdigest()[:12]
+
+
+def _marks(cells: Iterable[dict[str, Any]]) -> str:
+    """What all cells of a page held when they were shown, as one field of their form."""
+    return " ".join(f"{cell['id']}={_mark(cell['value'])}" for cell in cells)
 
 
 def _shown(row: OnboardingRow, field: str) -> str:
@@ -111,7 +130,7 @@ def _page(request: OperatorRequest, run: OnboardingRun, trouble: str = "") -> Ht
         "tiles": _tiles(request.path, tally, show),
         "page": rows,
         "rows": told,
-        "has_cells": any(each["cells"] for each in told),
+        "shown": _marks(cell for each in told for cell in each["cells"]),
         "customers": _customers(run) if tally.customers else [],
         "here_url": with_query(request.path, request.GET.dict()),
         **(problems.way_to_prove(request) if tally.ready and not (walk and walk.open) else {}),

@@ -154,6 +154,38 @@ def test_a_user_name_that_is_proposed_follows_the_names_until_somebody_types_one
     assert saved(user_name="").user_name == f"jim.smyth@{DOMAIN}"
 
 
+def test_what_a_second_tab_shows_of_before_undoes_nothing_that_the_first_has_mended(admin):
+    run = sent(admin, ("Zoë", "Berg", "", "XX", "", ""), ("Ann", "Lee", "", "YY", "", ""))
+    url = reverse("run-check", args=[run.key])
+    first, second = (page_of(admin, run).form("cell-2-usage_location").fields for _ in range(2))
+    admin.post(url, first | {"cell-2-usage_location": "NL"})
+    checked()
+    admin.post(url, second | {"cell-3-usage_location": "DE"})
+    checked()
+    assert [row.typed["usage_location"] for row in run.rows.order_by("line")] == ["NL", "DE"]
+
+
+def test_a_proposal_that_comes_back_after_the_check_has_made_another_was_not_typed(admin):
+    run = sent(admin, ("Jon", "Smith", "", "NL", "", ""))
+    url = reverse("run-check", args=[run.key])
+    old = page_of(admin, run, "?edit=2").form("cell-2-first_name").fields
+    admin.post(url, old | {"cell-2-first_name": "John"})
+    checked()
+    admin.post(url, old | {"cell-2-last_name": "Smyth"})
+    checked()
+    row = run.rows.get()
+    assert (row.typed.get("user_name", ""), row.user_name) == ("", f"john.smyth@{DOMAIN}")
+
+
+def test_a_cell_of_two_lines_is_not_changed_by_the_browser_that_shows_it_on_one(admin):
+    upload(admin, workbook(HEADER, ("Zoë", "Berg", "zoe\nberg", "XX", "", "")), name="starters.xlsx", url=CONTOSO)
+    run = checked()
+    fields = page_of(admin, run).form("cell-2-user_name").fields
+    one_line = fields["cell-2-user_name"].replace("\n", "")
+    admin.post(reverse("run-check", args=[run.key]), fields | {"cell-2-user_name": one_line})
+    assert run.rows.get().typed["user_name"] == "zoe\nberg"
+
+
 def test_a_proposal_is_taken_with_one_button(admin, directory):
     run = sent(admin, ("Adele", "Vance", directory.special("plain").upn, "DE", "", ""))
     (problem,) = run.rows.get().problems
