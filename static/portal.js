@@ -96,13 +96,8 @@
     }
   });
 
-  // --- Polling: hx-trigger="tick from:body", while somebody looks, less often after a minute ---
+  // --- What asks by itself is not what somebody asked: see polls.js ---
   const polls = (elt) => elt.matches('[hx-trigger^="tick"]');
-  let ticks = 0;
-  setInterval(() => {
-    if (!document.hidden && (ticks < 30 || ticks % 3 === 0)) document.body.dispatchEvent(new Event("tick"));
-    ticks += 1;
-  }, 2000);
 
   // --- Nothing came back: never a silent dead control ---
   on("htmx:sendError htmx:timeout", ({ detail }) => { // htmx:afterRequest came before

@@ -28,6 +28,7 @@ OURS = [
     STATIC / "portal.css",
     STATIC / "portal.js",
     STATIC / "keys.js",
+    STATIC / "polls.js",
     STATIC / "user_form.js",
     STATIC / "zone.js",
     STATIC / "icons.svg",
@@ -94,6 +95,13 @@ def test_a_template_has_no_inline_style_script_or_handler(path: Path) -> None:
     assert not re.search(r"<style|\sstyle\s*=|\son[a-z]+\s*=|hx-on|javascript:|js:|href=\"#\"", text)
     assert not re.search(r"<script(?![^>]*\bsrc=)", text)
     assert not re.search(r"(?:src|href|action)=\"(?:https?:)?//", text)
+
+
+def test_every_page_that_asks_by_itself_brings_the_script_that_ticks() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in PAGES]
+    asking = [text for text in texts if 'hx-trigger="tick' in text]
+    assert len(asking) > 5
+    assert all("{% static 'polls.js' %}" in text for text in asking)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(TEMPLATES)))

@@ -1,0 +1,35 @@
+"""Pages that ask by themselves how far something is: they take nothing from whoever works in them meanwhile."""
+
+import re
+import time
+
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import CONTOSO
+
+SEARCH = f"/customers/{CONTOSO}/users/search/"
+
+
+def tick(page: Page) -> None:
+    page.evaluate("document.body.dispatchEvent(new Event('tick'))")
+
+
+def test_a_poll_does_not_answer_for_a_search_that_is_under_way(page: Page) -> None:
+    def answer(route: Route) -> None:
+        text = re.search(r"q=(\w+)", route.request.url)
+        word = text[1] if text else ""
+        is_poll = route.request.headers.get("x-poll") == "1"
+        time.sleep(0.8 if word == "mar" and not is_poll else 0)
+        attributes = f'hx-get="{SEARCH}?q={word}" hx-trigger="tick from:body" hx-swap="outerHTML"'
+        body = f'<div id="found" {attributes} hx-headers=\'{{"X-Poll": "1"}}\'>results for {word}</div>'
+        route.fulfill(status=200, content_type="text/html", body=body)
+
+    page.goto(SEARCH)
+    page.route(re.compile(r"users/search/\?q="), answer)
+    page.locator("#q").press_sequentially("ma")
+    expect(page.locator("#found")).to_have_text("results for ma")
+    with page.expect_request(re.compile("q=mar$")):
+        page.locator("#q").press_sequentially("r")
+    tick(page)
+    expect(page.locator("#found")).to_have_text("results for mar")
+    expect(page).to_have_url(re.compile(r"\?q=mar$"))
