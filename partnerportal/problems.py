@@ -128,7 +128,7 @@ def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
             "kind": "warn" if problem.status in (404, 409, 429) else "bad",
             "title": problem.title,
             "body": " ".join(part for part in (problem.reason, problem.next_step) if part),
-            "focus": problem.status != 429,
+            "focus": problem.status != 429 and request.headers.get("X-Poll") != "1",  # asked for by nobody
             "role": "status" if problem.status == 429 else "alert",
         }
         response = render(request, "partials/notice.html", context, status=problem.status)

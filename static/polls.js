@@ -11,14 +11,20 @@
     ticks += 1;
   }, 2000);
 
-  // --- Not while what somebody asked for is under way ---
+  // --- Not while what somebody asked for is under way, and not again where the answer was no ---
   const reads = new Map(); // request -> where its answer goes
+  const stopped = new WeakSet();
   on("htmx:beforeRequest", (event) => {
     const { elt, target, xhr } = event.detail;
-    if (polls(elt) && [...reads.values()].some((other) => other.contains(target))) {
+    if (polls(elt) && (stopped.has(elt) || [...reads.values()].some((other) => other.contains(target)))) {
       event.preventDefault();
       event.stopImmediatePropagation(); // portal.js takes a request that it sees for one that is sent
     } else reads.set(xhr, target);
   }, true);
-  on("htmx:afterRequest", ({ detail: { xhr } }) => reads.delete(xhr));
+  on("htmx:afterRequest", ({ detail: { xhr, requestConfig: { elt } } }) => {
+    reads.delete(xhr);
+    if (!polls(elt) || xhr.status < 400 || xhr.status > 499) return;
+    stopped.add(elt);
+    if (xhr.status === 429) setTimeout(() => stopped.delete(elt), 60000); // only for now
+  });
 })();

@@ -141,7 +141,7 @@
     if (target.id === "notice" && xhr?.status >= 400) {
       tell(target, $(".title", target).textContent);
       const box = target.firstElementChild;
-      if (box && xhr.status !== 429 && xhr.status < 501) focus(box, { preventScroll: true });
+      if (box && xhr.status !== 429 && xhr.status < 501 && !polls(requestConfig.elt)) focus(box, { preventScroll: true });
       return;
     }
     const here = $(`[id="${target.id}"]`) || elt;

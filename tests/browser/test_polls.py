@@ -2,10 +2,12 @@
 
 import re
 import time
+import uuid
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import CONTOSO
+from tests.browser.conftest import CONTOSO, Watch, focused
 
 SEARCH = f"/customers/{CONTOSO}/users/search/"
 
@@ -33,3 +35,28 @@ def test_a_poll_does_not_answer_for_a_search_that_is_under_way(page: Page) -> No
     tick(page)
     expect(page.locator("#found")).to_have_text("results for mar")
     expect(page).to_have_url(re.compile(r"\?q=mar$"))
+
+
+@pytest.mark.parametrize(("status", "url"), [(401, f"{SEARCH}?q=zoe"), (404, f"/onboarding/{uuid.UUID(int=0)}/check/")])
+def test_a_poll_that_is_refused_asks_once_and_takes_no_focus(status: int, url: str, page: Page, watch: Watch) -> None:
+    watch.expects(status)
+    poll = f'<div id="found" hx-get="{url}" hx-trigger="tick from:body" hx-headers=\'{{"X-Poll": "1"}}\'></div>'
+    page.goto(SEARCH)
+    page.route(re.compile(r"q=ma$"), lambda route: route.fulfill(content_type="text/html", body=poll))
+    page.locator("#q").press_sequentially("ma")
+    expect(page.locator("#found[hx-get]")).to_have_count(1)
+    page.context.clear_cookies(name="pd_session" if status == 401 else "none")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.extend(filter(None, [request.headers.get("x-poll")])))
+    tick(page)
+    if status == 401:
+        expect(page.get_by_role("dialog", name="Sign in again to go on")).to_be_visible()
+        page.keyboard.press("Escape")
+    else:
+        expect(page.locator("#notice .title")).to_be_visible()
+    assert focused(page) == "q"
+    for _ in range(3):
+        tick(page)
+        page.wait_for_timeout(100)
+    assert asked == ["1"]
+    expect(page.get_by_role("dialog")).to_have_count(0)
