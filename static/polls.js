@@ -27,4 +27,15 @@
     stopped.add(elt);
     if (xhr.status === 429) setTimeout(() => stopped.delete(elt), 60000); // only for now
   });
+
+  // --- What somebody types stays: the server is told, and answers with what replaces none of it ---
+  const inputs = (from) => [...from.querySelectorAll("form[data-guard] input")];
+  const typing = (from) => inputs(from).some((one) => one === document.activeElement || one.value !== one.defaultValue);
+  on("htmx:configRequest", ({ detail: { elt, headers } }) => {
+    if (polls(elt) && typing(document)) headers["X-Typing"] = "1";
+  });
+  on("htmx:beforeSwap", ({ detail }) => { // begun after that, or on another page of the rows by now
+    const { elt } = detail.requestConfig;
+    if (polls(elt) && (!elt.isConnected || typing(detail.target))) detail.shouldSwap = false;
+  });
 })();

@@ -5,15 +5,74 @@ import time
 import uuid
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 
 from tests.browser.conftest import CONTOSO, Watch, focused
+from tests.conftest import Cloud
 
+ROWS = b"first_name;last_name;user_name;usage_location\nMaya;Lind;;XX\nZoe;Berg;;YY\nAnn;Pond;;NL\n"
 SEARCH = f"/customers/{CONTOSO}/users/search/"
 
 
 def tick(page: Page) -> None:
     page.evaluate("document.body.dispatchEvent(new Event('tick'))")
+
+
+def opened_check(page: Page) -> None:
+    """The check of a file in which two rows need a change, after it has ended."""
+    page.goto(f"/onboarding/new/?customer={CONTOSO}")
+    field = page.get_by_label("CSV file or Excel workbook")
+    field.set_input_files({"name": "starters.csv", "mimeType": "text/csv", "buffer": ROWS})
+    page.get_by_role("button", name="Check this file").click()
+    expect(page.get_by_label("Usage location of row 3")).to_be_visible()
+    expect(page.get_by_text("1 of 3 rows are ready").first).to_be_visible()
+
+
+@pytest.mark.usefixtures("worker")
+def test_cells_that_are_typed_in_while_a_check_runs_stay_as_typed(page: Page, sandbox: Cloud) -> None:
+    opened_check(page)
+    sandbox.fault("partnercenter", "slow", path=".*users.*", seconds=4)
+    page.get_by_label("Usage location of row 2").fill("NL")
+    page.get_by_role("button", name="Save and check again").click()
+    expect(page.locator("progress")).to_be_visible()
+    cell = page.get_by_label("Usage location of row 3")
+    cell.fill("DE")
+    with page.expect_response(lambda answer: answer.request.headers.get("x-poll") == "1"):
+        tick(page)
+    expect(page.get_by_text("The check has ended.")).to_be_visible()
+    expect(cell).to_have_value("DE")
+    expect(cell).to_be_focused()
+    page.get_by_role("button", name="Save and check again").click()
+    expect(page.get_by_text("3 of 3 rows are ready").first).to_be_visible()
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_a_check_found_comes_by_itself_when_nobody_types(page: Page, sandbox: Cloud) -> None:
+    opened_check(page)
+    sandbox.fault("partnercenter", "slow", path=".*users.*", seconds=2)
+    page.get_by_label("Usage location of row 2").fill("NL")
+    page.get_by_role("button", name="Save and check again").click()
+    expect(page.locator("progress")).to_be_visible()
+    expect(page.get_by_text("2 of 3 rows are ready").first).to_be_visible()
+    expect(page.locator("#live")).to_have_text("2 of 3 rows are ready. 1 row needs a change")
+    expect(page.get_by_label("Usage location of row 2")).to_have_count(0)
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_was_typed_in_a_check_is_not_left_without_a_question(page: Page) -> None:
+    opened_check(page)
+    page.get_by_label("Usage location of row 2").fill("NL")
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.get_by_role("link", name="Edit row 4").click()
+    page.wait_for_timeout(300)
+    assert asked == ["beforeunload"]
+    expect(page.get_by_label("Usage location of row 2")).to_have_value("NL")
 
 
 def test_a_poll_does_not_answer_for_a_search_that_is_under_way(page: Page) -> None:

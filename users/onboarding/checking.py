@@ -12,6 +12,7 @@ from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET
+from django_htmx.http import retarget
 
 from partnerportal import audit, csv_out, exports, problems, sessions
 from partnerportal.http import OperatorRequest, go_to, render_page, typed, with_query
@@ -135,7 +136,11 @@ def _page(request: OperatorRequest, run: OnboardingRun, trouble: str = "") -> Ht
         "here_url": with_query(request.path, request.GET.dict()),
         **(problems.way_to_prove(request) if tally.ready and not (walk and walk.open) else {}),
     }
-    return render_page(request, "onboarding/file_check.html", "report", context, status=409 if trouble else 200)
+    # A page that waits asks how far the check is. In the end it gets the report, but not over cells that are typed in.
+    is_waiting = request.htmx.target == "how-far" and ((walk and walk.open) or "X-Typing" in request.headers)
+    part, status = "how_far" if is_waiting else "report", 409 if trouble else 200
+    response = render_page(request, "onboarding/file_check.html", part, context, status=status)
+    return response if is_waiting else retarget(response, "#report")
 
 
 def _in_order(run: OnboardingRun, show: str) -> QuerySet[OnboardingRow]:
