@@ -105,6 +105,12 @@ def test_every_page_that_asks_by_itself_brings_the_script_that_ticks() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(TEMPLATES)))
+def test_no_link_hides_a_refusal_behind_a_download(path: Path) -> None:
+    """With `download` a browser shows a page that says no as a download that was cancelled."""
+    assert not re.search(r"<a\b[^>]*\sdownload\b", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(TEMPLATES)))
 def test_a_template_does_not_beg_or_exclaim(path: Path) -> None:
     words = re.sub(r"{#.*?#}|{%.*?%}|<[^>]*>", " ", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert not re.search(r"\b(please|sorry|invalid|oops|error occurred)\b", words, re.IGNORECASE)

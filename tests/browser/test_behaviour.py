@@ -335,3 +335,15 @@ def test_a_file_that_cannot_be_sent_leaves_the_form_as_usable_as_before(page: Pa
     file.set_input_files({"name": "starters.csv", "mimeType": "text/csv", "buffer": row})
     send.click()
     expect(page).not_to_have_url(re.compile("/onboarding/new/$"))
+
+
+# --- Answers that are no page -------------------------------------------------------------------------------
+
+
+def test_an_export_that_is_refused_says_so(page: Page, watch: Watch) -> None:
+    watch.expects(429)
+    refusal = {"status": 429, "content_type": "text/html", "body": "<h1>Ten files a minute are the most</h1>"}
+    page.goto("/customers/")
+    page.route("**/export.csv*", lambda route: route.fulfill(**refusal))
+    page.get_by_role("link", name=re.compile("^Export")).click()
+    expect(page.get_by_role("heading", name="Ten files a minute are the most")).to_be_visible()
