@@ -1,4 +1,4 @@
-/* A form that takes a file: dropped on it or chosen. One that is too large is told before it is sent. */
+/* A form that takes a file: dropped on it or chosen. One too large, or more than one, is told before it is sent. */
 (() => {
   "use strict";
   const zone = (event) => event.target instanceof Element && event.target.closest("[data-drop]");
@@ -21,8 +21,15 @@
     event.preventDefault();
     const form = zone(event);
     document.querySelectorAll("[data-drop]").forEach((each) => each.classList.remove("changed"));
-    if (!form || !event.dataTransfer.files.length) return;
-    form.querySelector("[type=file]").files = event.dataTransfer.files;
+    const { files: dropped } = event.dataTransfer;
+    if (!form || !dropped.length) return;
+    const input = form.querySelector("[type=file]");
+    if (dropped.length > 1) {
+      input.setCustomValidity(form.dataset.tooMany);
+      input.reportValidity();
+      return;
+    }
+    input.files = dropped;
     if (fits(form)) form.requestSubmit();
   });
   document.addEventListener("change", (event) => { if (zone(event) && event.target.type === "file") fits(zone(event)); });

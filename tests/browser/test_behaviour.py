@@ -337,6 +337,22 @@ def test_a_file_that_cannot_be_sent_leaves_the_form_as_usable_as_before(page: Pa
     expect(page).not_to_have_url(re.compile("/onboarding/new/$"))
 
 
+def test_two_files_dropped_at_once_are_refused_on_the_field(page: Page) -> None:
+    page.goto("/onboarding/new/")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method))
+    drop = """(names) => { const all = new DataTransfer();
+        names.forEach((name) => all.items.add(new File(["First name,Last name\\nAda,Lind\\n"], name)));
+        const drop = new DragEvent("drop", { dataTransfer: all, bubbles: true, cancelable: true });
+        document.querySelector("[data-drop]").dispatchEvent(drop); }"""
+    page.evaluate(drop, ["one.csv", "two.csv"])
+    page.wait_for_timeout(300)
+    assert "POST" not in asked
+    assert "Drop one file." in page.locator("[type=file]").evaluate("(input) => input.validationMessage")
+    page.evaluate(drop, ["one.csv"])
+    expect(page).not_to_have_url(re.compile("/onboarding/new/$"))
+
+
 # --- Answers that are no page -------------------------------------------------------------------------------
 
 
