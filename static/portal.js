@@ -64,6 +64,7 @@
       if (Date.now() - (sentAt.get(form) || 0) < 3000) return event.preventDefault();
       sentAt.set(form, Date.now());
       form.setAttribute("aria-busy", "true");
+      setTimeout(() => form.removeAttribute("aria-busy"), 3000); // a file may be the answer, and the page stays
       busyText(form, event.submitter || $(submits, form));
     }
   }, true);

@@ -363,3 +363,14 @@ def test_an_export_that_is_refused_says_so(page: Page, watch: Watch) -> None:
     page.route("**/export.csv*", lambda route: route.fulfill(**refusal))
     page.get_by_role("link", name=re.compile("^Export")).click()
     expect(page.get_by_role("heading", name="Ten files a minute are the most")).to_be_visible()
+
+
+def test_a_form_that_is_answered_with_a_file_does_not_stay_dimmed(page: Page) -> None:
+    file = {"Content-Disposition": 'attachment; filename="links.csv"', "Content-Type": "text/csv"}
+    page.goto("/customers/")
+    page.route("**/customers/refresh/", lambda route: route.fulfill(status=200, headers=file, body="a,b"))
+    with page.expect_download():
+        page.get_by_role("button", name="Refresh").click()
+    form = page.locator("form:has(#refresh)")
+    expect(form).to_have_attribute("aria-busy", "true")
+    expect(form).not_to_have_attribute("aria-busy", "true")
