@@ -119,7 +119,7 @@ def _page(request: OperatorRequest, run: OnboardingRun, trouble: str = "") -> Ht
     rows = Paginator(_in_order(run, show), SIZE).get_page(request.GET.get("page"))
     edited = typed(request.GET.dict(), "edit")
     used = {field for row in rows for field in row.typed}
-    told = [_told(row, used, is_open=str(row.line) == edited) for row in rows]
+    told = _within([_told(row, used, is_open=str(row.line) == edited) for row in rows])
     context = {
         "run": run,
         "trouble": trouble,
@@ -200,6 +200,20 @@ def _told(row: OnboardingRow, used: set[str], *, is_open: bool) -> dict[str, Any
     ]
     others = [problem["sentence"] for problem in row.problems if problem["field"] not in columns.FIELDS]
     return {"row": row, "cells": cells, "others": others, "is_open": is_open}
+
+
+def _within(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many cells as one form may have. The row that was opened has its own; of one that gets none, what is wrong
+    stands there, and it can be opened.
+    """
+    left = MOST_CELLS - sum(len(each["cells"]) for each in told if each["is_open"])
+    for each in told:
+        if not each["is_open"] and len(each["cells"]) > left:
+            each["others"] += [cell["sentence"] for cell in each["cells"]]
+            each["cells"] = []
+        elif not each["is_open"]:
+            left -= len(each["cells"])
+    return told
 
 
 def _customers(run: OnboardingRun) -> list[Any]:

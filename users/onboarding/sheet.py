@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 
-MOST_COLUMNS = 200
+MOST_COLUMNS = 190  # each is a field of the form that asks what it means, which may have 200
 MERGED = "part of a merged cell"  # why a cell is no text: it shows that of another one
 
 

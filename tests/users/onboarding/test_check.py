@@ -28,6 +28,7 @@ from users.models import (
 from users.onboarding import check, columns, delivery, steering
 from users.onboarding import run as engine
 from users.onboarding.check import side_by_side
+from users.onboarding.sheet import MOST_COLUMNS
 from users.tasks import keep_checks, purge_secrets, start_checking
 
 from ..conftest import tenant
@@ -513,6 +514,30 @@ def test_columns_that_are_not_clear_are_asked_about_once(admin):
     assert not WaitingFile.objects.exists()
     assert ColumnMeaning.objects.get(header="wer").field == "last_name"
     assert upload(admin, data, url=CONTOSO)["Location"].endswith("/check/")
+
+
+def test_as_many_columns_as_a_file_may_have_fit_into_the_form_that_asks_about_them(admin):
+    header = ("E-Mail", *(f"c{number}" for number in range(MOST_COLUMNS - 1)))
+    asked = upload(admin, csv(header, ("maya.lind@contosotrading.example", *"x" * (MOST_COLUMNS - 1))), url=CONTOSO)
+    fields = Page(admin.get(asked["Location"])).form("column-0").fields
+    assert admin.post(asked["Location"], fields).status_code == 303
+    too_many = upload(admin, csv((*header, "one more"), ("a@contosotrading.example", *"x" * MOST_COLUMNS)))
+    assert f"A file may have {MOST_COLUMNS} at most." in Page(too_many).words
+
+
+def test_a_page_of_rows_in_which_all_is_wrong_can_be_saved(admin):
+    header = ("first_name", "last_name", "display_name", "user_name", "domain", "usage_location", "licences")
+    header += ("force_change", "immutable_id", "blocked", "enabled")
+    wrong = ("a\x01", "b\x01", "c\x01", "d d", "e e", "ff", "gg", "hh", "i\x01", "jj", "kk")
+    run = sent(admin, *[wrong] * 25, header=header)
+    url = reverse("run-check", args=[run.key])
+    page = page_of(admin, run, "?edit=26")
+    cells = page.form("cell-2-user_name").fields
+    assert "cell-26-user_name" in cells  # the one that was opened, though it is the last
+    assert "cell-25-user_name" not in cells
+    assert page.words.count("User name can have letters") == 25  # a row without cells says what is wrong
+    assert admin.post(url, cells | {"cell-26-user_name": "maya.lind", "step": "save"}).status_code == 303
+    assert run.rows.get(line=26).typed["user_name"] == "maya.lind"
 
 
 def test_the_same_form_makes_one_run_and_another_persons_is_not_found(admin, signed_in):
