@@ -121,6 +121,8 @@ def _page(request: OperatorRequest, form: UploadForm, customer: Customer | None,
 @require(Permission.WRITE_USERS)
 def onboarding_columns(request: OperatorRequest, pk: uuid.UUID) -> HttpResponse:
     """What the columns of a file mean, where the headers do not say it clearly. What is said is remembered."""
+    with suppress(drafts.StrangeForm):  # pressed again after Back: the file has become a run
+        return to_check(request, drafts.earlier(pk, by=request.user))
     file, sheet = drafts.waiting(pk, by=request.user)
     headers = [header for header in sheet.columns if header]
     if request.method == "GET":

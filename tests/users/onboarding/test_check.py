@@ -516,6 +516,15 @@ def test_columns_that_are_not_clear_are_asked_about_once(admin):
     assert upload(admin, data, url=CONTOSO)["Location"].endswith("/check/")
 
 
+def test_columns_that_were_told_lead_to_their_run_when_the_form_comes_again(admin):
+    asked = upload(admin, csv(("E-Mail",), ("maya.lind@contosotrading.example",)), url=CONTOSO)["Location"]
+    fields = Page(admin.get(asked)).form("column-0").fields
+    first = admin.post(asked, fields)
+    again, opened = admin.post(asked, fields), admin.get(asked)
+    assert [answer.status_code for answer in (first, again, opened)] == [303, 303, 303]
+    assert first["Location"] == again["Location"] == opened["Location"]
+
+
 def test_as_many_columns_as_a_file_may_have_fit_into_the_form_that_asks_about_them(admin):
     header = ("E-Mail", *(f"c{number}" for number in range(MOST_COLUMNS - 1)))
     asked = upload(admin, csv(header, ("maya.lind@contosotrading.example", *"x" * (MOST_COLUMNS - 1))), url=CONTOSO)
