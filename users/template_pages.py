@@ -89,16 +89,14 @@ def _list_url(customer: Customer | None) -> str:
 
 
 def _found(customer: Customer | None, which: str) -> UserTemplate:
-    """The row behind an address; a new one where there is none yet. Raises Http404."""
+    """The row behind an address; a new one where there is none yet, or none any more. Raises Http404."""
     if which == "new":
         return UserTemplate(customer=customer)
     if which == "defaults":
         return templates.of(customer).filter(name="").first() or UserTemplate(customer=customer)
-    number = which if which.isascii() and which.isdigit() and len(which) < 19 else "0"
-    found = templates.of(customer).exclude(name="").filter(pk=number).first()
-    if found is None:
+    if not (which.isascii() and which.isdigit() and len(which) < 19):
         raise Http404("no such template")
-    return found
+    return templates.of(customer).exclude(name="").filter(pk=which).first() or UserTemplate(customer=customer)
 
 
 def _template(request: OperatorRequest, customer: Customer | None, which: str) -> HttpResponse:
@@ -108,6 +106,9 @@ def _template(request: OperatorRequest, customer: Customer | None, which: str) -
         form.add_error(None, why)
         return _page(request, UserTemplate(customer=customer), form, status=403)
     row = _found(customer, which)
+    was_there = not {"version", "version_shown"}.isdisjoint(request.POST)  # says a form of it
+    if not row.pk and which not in ("new", "defaults") and not was_there:
+        raise Http404("no such template")
     if request.method == "GET":
         rules = _suggested(request, customer) if which == "new" and customer else row.rules
         form = TemplateForm(customer=customer, named=named, initial=initial_of(row.name, rules, row.version))
@@ -115,9 +116,8 @@ def _template(request: OperatorRequest, customer: Customer | None, which: str) -
     form = TemplateForm(request.POST, customer=customer, named=named, initial=initial_of(row.name, row.rules, 0))
     try:
         match request.POST.get("step"):
-            case "remove" if row.pk:
-                templates.remove(row, by=request.user)
-                return go_to(request, _list_url(customer))
+            case "remove":
+                return _remove(request, row)
             case "copy" if row.pk:
                 return go_to(request, _url(_copy(request, row)))
             case "save":
@@ -125,11 +125,30 @@ def _template(request: OperatorRequest, customer: Customer | None, which: str) -
             case _:
                 raise Http404("no such step")
     except templates.TemplateRefused as refusal:
-        if request.POST.get("step") == "copy":
-            kept = TemplateForm(customer=customer, named=named, initial=initial_of(row.name, row.rules, row.version))
-            return _page(request, row, kept, copy_refused=str(refusal), status=422)
-        form.add_error(None, str(refusal))
-        return _page(request, row, form, status=409)
+        return _refused(request, row, form, str(refusal))
+
+
+def _refused(request: OperatorRequest, row: UserTemplate, form: TemplateForm, why: str) -> HttpResponse:
+    """Nothing was done: what was typed stands there still, or beside another step the template as it is now."""
+    step = request.POST.get("step", "")
+    if step != "save":
+        kept = TemplateForm(
+            customer=row.customer, named=form.named, initial=initial_of(row.name, row.rules, row.version)
+        )
+        return _page(request, row, kept, refused={step: why}, status=422 if step == "copy" else 409)
+    if not row.pk:  # removed meanwhile: saving what came back makes a new one
+        form.data = {**request.POST.dict(), "version": "0"}
+    form.add_error(None, why)
+    return _page(request, row, form, status=409)
+
+
+def _remove(request: OperatorRequest, row: UserTemplate) -> HttpResponse:
+    """Away with it, as it was shown; where somebody has removed it already, that is what was wanted."""
+    version = request.POST.get("version_shown", "")
+    if row.pk:
+        is_number = version.isascii() and version.isdigit() and len(version) < 8
+        templates.remove(row, version=int(version) if is_number else 0, by=request.user)
+    return go_to(request, _list_url(row.customer))
 
 
 def _why_not(request: OperatorRequest, customer: Customer) -> str:
@@ -207,8 +226,14 @@ def _suggested(request: OperatorRequest, customer: Customer) -> templates.Rules:
 
 
 def _page(
-    request: OperatorRequest, row: UserTemplate, form: TemplateForm, *, copy_refused: str = "", status: int = 200
+    request: OperatorRequest,
+    row: UserTemplate,
+    form: TemplateForm,
+    *,
+    refused: Mapping[str, str] | None = None,
+    status: int = 200,
 ) -> HttpResponse:
+    """`refused`: why a step beside saving was not done, by its name."""
     customer = row.customer
     context = {
         "customer": customer,
@@ -219,7 +244,8 @@ def _page(
         "list_url": _list_url(customer),
         "may_change": customer is not None or may(request.user, Permission.SET_DEFAULTS),
         "unseen": ", ".join(_unseen(row.rules)) if row.pk else "",
-        "copy_refused": copy_refused,
+        "copy_refused": (refused or {}).get("copy", ""),
+        "remove_refused": (refused or {}).get("remove", ""),
         "copy_to": request.POST.get("to", ""),
     }
     return render(request, "users/template.html", context, status=status)

@@ -165,6 +165,11 @@ def save(row: UserTemplate, *, name: str, rules: Rules, version: int, by: Operat
     subject = _subject(row, name, action or ("change template" if row.pk else "add template"))
     values = {"name": name, "folded": countries.fold(name)[:200], "rules": dict(rules), "changed_by": by}
     values |= {"changed_at": clock.now(), "version": version + 1}
+    if version and not row.pk:
+        raise TemplateRefused(
+            "Somebody removed this template since you opened it. Nothing was saved, and what you chose is still here. "
+            "Save it to have it made anew."
+        )
     try:
         with transaction.atomic():
             if not row.pk:
@@ -182,11 +187,19 @@ def save(row: UserTemplate, *, name: str, rules: Rules, version: int, by: Operat
     return row
 
 
-def remove(row: UserTemplate, *, by: Operator) -> None:
-    """Take a template away. Forms that are open with it are told when they are sent."""
+def remove(row: UserTemplate, *, version: int, by: Operator) -> None:
+    """Take a template away as it was read at this version. Raises `TemplateRefused` when it has changed since.
+
+    Forms that are open with it are told when they are sent.
+    """
     with transaction.atomic():
-        if UserTemplate.objects.filter(pk=row.pk).delete()[0]:
+        if UserTemplate.objects.filter(pk=row.pk, version=version).delete()[0]:
             _told(_subject(row, row.name, "remove template"), _in_words(row.rules), {}, by)
+        elif UserTemplate.objects.filter(pk=row.pk).exists():
+            raise TemplateRefused(
+                "Somebody else changed this template since you opened it, so it was not removed. Look at what it says "
+                "now, and remove it then."
+            )
 
 
 def target_of(said: str) -> Customer:

@@ -43,6 +43,11 @@ def opened(browser, address, **typed):
     return Page(browser.get(address)).form("version").fields | typed
 
 
+def to_remove(answer):
+    """The fields of the form that takes a template away."""
+    return next(form.fields for form in Page(answer).forms if "Remove template" in form.buttons)
+
+
 def lines(action):
     """What the audit trail keeps of an action: its fields, with before and after."""
     return [event.fields for event in AuditEvent.objects.filter(action=action, kind="outcome").order_by("id")]
@@ -258,7 +263,8 @@ def test_a_template_is_made_changed_and_removed_and_the_trail_has_before_and_aft
     assert "Warehouse Usage location: Locked: Netherlands" in words
     fields = opened(writer, url(row.pk), usage_location_mode="default")
     assert writer.post(url(row.pk), fields | {"step": "save"}).status_code == 303
-    assert writer.post(url(row.pk), {"step": "remove"}).status_code == 303
+    row.refresh_from_db()
+    assert writer.post(url(row.pk), {"step": "remove", "version_shown": row.version}).status_code == 303
     assert not UserTemplate.objects.exists()
     locked, free = "Locked: Netherlands", "Filled in, can be changed: Netherlands"
     assert lines("add template") == [{"name": ["", "Warehouse"], "usage_location": ["", locked]}]
@@ -277,6 +283,36 @@ def test_of_two_who_change_a_template_the_later_is_told_and_loses_nothing(writer
     assert page.form("version").fields["name"] == "Depot"
     row.refresh_from_db()
     assert row.name == "Store"
+
+
+@pytest.mark.parametrize("name", ["Warehouse", ""])
+def test_a_template_that_was_removed_meanwhile_comes_back_as_typed_and_is_made_anew_when_asked(writer, name):
+    row = keep(customer=contoso(), name=name, usage_location=rule("default", "NL"))
+    here = url(row.pk if name else "defaults")
+    typed = opened(writer, here, usage_location_value="FR") | {"step": "save"}
+    templates.remove(row, version=row.version, by=row.changed_by)
+    answer = writer.post(here, typed)
+    page = Page(answer)
+    assert answer.status_code == 409
+    assert "Somebody removed this template since you opened it. Nothing was saved" in page.words
+    assert not UserTemplate.objects.exists()
+    fields = page.form("version").fields
+    assert (fields.get("name", ""), fields["usage_location_value"]) == (name, "FR")
+    assert writer.post(here, fields | {"step": "save"}).status_code == 303
+    assert UserTemplate.objects.get().rules == {"usage_location": rule("default", "FR")}
+
+
+def test_a_template_is_removed_only_as_it_was_shown(writer):
+    row = keep(customer=contoso(), name="Warehouse")
+    shown = to_remove(writer.get(url(row.pk)))
+    writer.post(url(row.pk), opened(writer, url(row.pk)) | {"step": "save", "name": "Store"})
+    answer = writer.post(url(row.pk), shown | {"step": "remove"})
+    assert answer.status_code == 409
+    assert "Somebody else changed this template since you opened it, so it was not removed." in Page(answer).words
+    now = to_remove(answer)
+    assert writer.post(url(row.pk), now | {"step": "remove"}).status_code == 303
+    assert not UserTemplate.objects.exists()
+    assert writer.post(url(row.pk), now | {"step": "remove"}).status_code == 303  # somebody did that already
 
 
 @pytest.mark.parametrize("name", ["Warehouse", "WÁREHOUSE"])
