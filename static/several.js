@@ -28,4 +28,13 @@
     });
     document.querySelector("#several b").textContent = ticked ? `${ticked} ticked:` : "Those who are ticked:";
   });
+  // Another page or order brings other rows, and what was ticked is gone: it is said after what has come.
+  let lost = false;
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    lost = detail.shouldSwap && detail.target.id === "table" && boxes().some((box) => box.checked);
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    if (lost) document.querySelector("#live").append(". Nobody is ticked any more");
+    lost = false;
+  });
 })();

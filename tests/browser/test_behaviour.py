@@ -241,6 +241,18 @@ def test_the_last_press_wins(page: Page, sandbox: Cloud) -> None:
     expect(page.locator("[aria-busy=true]")).to_have_count(0)
 
 
+def test_ticks_that_go_with_their_page_are_said_to_be_gone(page: Page) -> None:
+    page.goto(users_of("contoso"))
+    for row in (0, 3):
+        rows(page).nth(row).get_by_role("checkbox").check()
+    with settled(page):
+        page.get_by_role("link", name="Next").click()
+    expect(page.locator("#live")).to_have_text(re.compile(r"^Users 26–[0-9]+\. Nobody is ticked any more$"))
+    with settled(page):
+        page.get_by_role("link", name="Previous").click()
+    expect(page.locator("#live")).not_to_contain_text("ticked")
+
+
 # --- A change, and somebody else's --------------------------------------------------------------------------
 
 
