@@ -7,6 +7,7 @@ from pathlib import Path
 from partnerportal.upstream.http import Secret
 
 WORDS_FILE = Path(__file__).parent / "words" / "eff_large.txt"
+LEFT_OUT = WORDS_FILE.with_name("left_out.txt")
 WORDS = 4
 TOO_WEAK = "Use 8 or more characters with three of: capitals, small letters, numbers, signs"
 SHORTEST = 20  # characters of a generated password
@@ -14,12 +15,15 @@ SHORTEST = 20  # characters of a generated password
 
 @cache
 def words() -> tuple[str, ...]:
-    """The 7,776 words of the EFF's large list, those with a hyphen left out."""
-    return tuple(word for word in WORDS_FILE.read_text(encoding="ascii").split() if word.isalpha())
+    """The words of the EFF's large list, but for those with a hyphen and those that nobody should be sent."""
+    lines = LEFT_OUT.read_text(encoding="ascii").splitlines()
+    left_out = {word for line in lines if not line.startswith("#") for word in line.split()}
+    words = WORDS_FILE.read_text(encoding="ascii").split()
+    return tuple(word for word in words if word.isalpha() and word not in left_out)
 
 
 def generate(user_name: str = "") -> Secret:
-    """Four capitalised words and two digits, as in Tarn-Ivory-58-Kettle-Moss: 58 bits, three of four classes.
+    """Four capitalised words and two digits, as in Tulip-Ivory-58-Kettle-Maple: more than 55 bits, three of four classes.
 
     Never contains the part of `user_name` before the at sign, for Microsoft refuses that.
     """

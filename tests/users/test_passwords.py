@@ -1,6 +1,7 @@
 """Passwords: made to be read out, judged by Microsoft's rules."""
 
 import contextlib
+import hashlib
 import math
 
 import pytest
@@ -11,9 +12,31 @@ from partnerportal.sandbox import validation
 from users import passwords
 
 
+BAD = """
+    asphyxia badass bonehead brute buddhist cannabis caucasian chubby corpse cruelty deviant disabled douche dwarf dyslexic
+    elderly epileptic eskimo fascism filth frail gonad grope gullible hunchback idiocy imbecile islamic junkie lazy loser
+    maggot moron morphine mutilated nappy negligee negligent nutcase oaf pelvis pregnant racism savage sickly skinny slain
+    sleazy slimy stinky stupid tubby twerp ugly unloved unsightly unwanted violate virus whore wimp womb worthless
+""".split()
+
+
 def test_the_words_are_the_long_list_and_easy_to_read_out():
-    assert 7_700 < len(passwords.words()) <= 7_776
+    listed = passwords.WORDS_FILE.read_bytes()
+    assert hashlib.sha256(listed).hexdigest() in (passwords.WORDS_FILE.parent / "README.md").read_text("utf-8")
+    assert 5_000 < len(passwords.words()) < 7_776
+    assert set(passwords.words()) < set(listed.decode("ascii").split())
     assert all(word.isascii() and word.isalpha() and word.islower() for word in passwords.words())
+
+
+def test_no_password_insults_or_embarrasses_whoever_gets_it():
+    assert not set(BAD) & set(passwords.words())
+
+
+def test_every_word_that_is_left_out_is_one_of_the_list():
+    lines = passwords.LEFT_OUT.read_text("ascii").splitlines()
+    words = [word for line in lines if not line.startswith("#") for word in line.split()]
+    assert words == sorted(set(words))
+    assert set(words) <= set(passwords.WORDS_FILE.read_text("ascii").split())
 
 
 def test_a_made_password_has_four_capitalised_words_and_two_digits():
