@@ -26,8 +26,8 @@ class Banner:
     request_text: str = ""  # to copy for the lead
 
 
-def banner(access: Access, customer: Customer, *, by: Operator) -> Banner:
-    """The one sentence about editing in this customer, for this operator."""
+def banner(access: Access, customer: Customer, *, by: Operator, copied: Access | None = None) -> Banner:
+    """The one sentence about editing in this customer, for this operator. `copied`: see `by_our_copy`."""
     edit = access[Action.CREATE]
     if not may(by, Permission.WRITE_USERS):
         return Banner(
@@ -40,7 +40,11 @@ def banner(access: Access, customer: Customer, *, by: Operator) -> Banner:
     if edit.yes and edit.path:
         return Banner("quiet", f"You can edit users here ({roles.NAMES[edit.path.role]}).")
     if not edit.no:
-        return Banner("info", f"We could not check your roles ({edit.problem}).", "You can try; Microsoft decides.")
+        title = f"We could not check your roles ({edit.problem})."
+        body = f"{by_our_copy(copied, Action.CREATE, customer)} You can try; Microsoft decides.".strip()
+        known = copied[Action.CREATE] if copied else edit
+        request_text = request_for_lead(known, customer) if known.no else ""
+        return Banner("info", title, body, how_to_get(known) if known.no else (), request_text)
     steps, request_text = how_to_get(edit), request_for_lead(edit, customer)
     if not access[Action.LIST].yes:
         return Banner("info", why_not(edit, customer), _you_have(access), steps, request_text)
@@ -48,6 +52,16 @@ def banner(access: Access, customer: Customer, *, by: Operator) -> Banner:
     why = "" if edit.missing is Missing.ROLE else why_not(edit, customer)
     body = " ".join(filter(None, (needs, why, _you_have(access))))
     return Banner("info", "You can look at these users but not change them.", body, steps, request_text)
+
+
+def by_our_copy(copied: Access | None, action: Action, customer: Customer) -> str:
+    """What our copy of GDAP says where Graph does not tell: no more than a hint, with its age. "" without a copy."""
+    if copied is None:
+        return ""
+    verdict, said = copied[action], f"Our copy of {clock.told(copied.taken_at, '%-d %b %Y, %H:%M %Z')} says"
+    if verdict.yes and verdict.path:
+        return f"{said} yes: {through(verdict.path)}."
+    return f"{said} no. {why_not(verdict, customer)}" if verdict.no else ""
 
 
 def why_not_in_the_portal(by: Operator) -> str:
@@ -136,7 +150,7 @@ def request_for_lead(verdict: Verdict, customer: Customer, name: str = "") -> st
         f"{f'{name} needs' if name else 'I need'} to {verdict.action.value} in {customer.name}.",
         f"Tenant ID: {customer.tenant_id}",
         f"Role needed: {verdict.needs}",
-        f"What is missing: {verdict.missing.value}",
+        f"What is missing: {verdict.missing.value or 'we could not check'}",
     ]
     if verdict.relationship:
         lines.append(f"GDAP relationship: {verdict.relationship}")

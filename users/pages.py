@@ -11,14 +11,15 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from customers.access import Access, Action, ActionDenied, Facts, access_to, judge
-from customers.explain import Banner, banner, how_to_get, request_for_lead, why_not, why_not_in_the_portal
+from customers.access import Access, Action, ActionDenied, Answer, Facts, access_to, judge
+from customers.explain import Banner, banner, by_our_copy, how_to_get, request_for_lead, why_not, why_not_in_the_portal
 from customers.find import access_customer
+from customers.gdap import relationships
 from customers.learning import see_domains
 from customers.models import Customer, Source
 from partnerportal import audit, chain_check, clock, grants, problems, sessions
 from partnerportal.http import OperatorRequest, render_page, wants_part, with_query
-from partnerportal.models import AuditEvent
+from partnerportal.models import AuditEvent, Operator
 from partnerportal.nav import freshness_of
 from partnerportal.permissions import Permission, may
 from partnerportal.upstream.errors import Forbidden, NotFound, SignInAgain, UpstreamError
@@ -58,10 +59,11 @@ def shell(request: OperatorRequest, customer: Customer, access: Access, around: 
     """What the head of every page of a customer shows: who it is, and what the operator may do here."""
     in_portal = may(request.user, Permission.WRITE_USERS)
     known = around or Around(request, customer)
+    copied = _copied(access, Action.CREATE, customer, request.user)
     return {
         "customer": customer,
         "access": access,
-        "banner": banner(access, customer, by=request.user),
+        "banner": banner(access, customer, by=request.user, copied=copied),
         # Read where they are shown: a part draws no head and no rail.
         "is_favourite": SimpleLazyObject(lambda: known.is_favourite),
         "ages": SimpleLazyObject(lambda: Source.telling(customer, known.sources)),
@@ -80,6 +82,14 @@ def shell(request: OperatorRequest, customer: Customer, access: Access, around: 
         else f"Setting a password here needs {access[Action.RESET_PASSWORD].needs}. "
         + why_not(access[Action.RESET_PASSWORD], customer),
     }
+
+
+def _copied(access: Access, action: Action, customer: Customer, by: Operator) -> Access | None:
+    """The rights by our copy of GDAP, which colleagues' tokens read, where Graph tells this person no yes and no no."""
+    if access[action].answer is not Answer.CANNOT_TELL or by.groups_read_at is None:
+        return None
+    kept = relationships.facts(customer.tenant_id or "", by.groups)
+    return judge(kept, clock.now()) if kept else None
 
 
 def no_access(request: OperatorRequest, customer: Customer, access: Access, action: Action) -> HttpResponse:
@@ -107,13 +117,19 @@ def refused(request: OperatorRequest, customer: Customer, access: Access, error:
     if access[Action.LIST].no:
         return no_access(request, customer, access, Action.LIST)
     verdict = access[Action.LIST]
-    known = (
-        "Graph says that you have the role. Microsoft can need some minutes after a change."
-        if verdict.yes
-        else f"We could not check your roles ({verdict.problem}). Seeing the users needs {verdict.needs}."
-    )
+    known = "Graph says that you have the role. Microsoft can need some minutes after a change."
+    request_text = ""
+    steps: tuple[str, ...] = ()
+    if not verdict.yes:
+        copied = _copied(access, Action.LIST, customer, request.user)
+        by_copy = copied[Action.LIST] if copied else verdict
+        known = f"We could not check your roles ({verdict.problem}). {by_our_copy(copied, Action.LIST, customer)}"
+        known = f"{known.strip()} Seeing the users needs {verdict.needs}."
+        request_text = "" if by_copy.yes else request_for_lead(by_copy, customer)
+        steps = how_to_get(by_copy) if by_copy.no else ()
     context = {**shell(request, customer, access), "action": Action.LIST, "verdict": verdict, "error": error}
     context |= {"reason": f"{error} {known}", "banner": Banner("quiet", "")}
+    context |= {"request_text": request_text, "steps": steps}
     context["next_step"] = problems.denied("").next_step
     return render_page(request, "users/no_access.html", "reason", context, status=403)
 

@@ -23,7 +23,7 @@ def words() -> tuple[str, ...]:
 
 
 def generate(user_name: str = "") -> Secret:
-    """Four capitalised words and two digits, as in Tulip-Ivory-58-Kettle-Maple: more than 55 bits, three of four classes.
+    """Four capitalised words and two digits, as in Tulip-Ivory-58-Kettle-Maple: over 55 bits, three of four classes.
 
     Never contains the part of `user_name` before the at sign, for Microsoft refuses that.
     """

@@ -7,7 +7,7 @@ Microsoft's own sentence for what we do not know.
 import re
 from dataclasses import dataclass
 
-from partnerportal.upstream.errors import MFA_CODES, OUR_FAULT_CODES
+from partnerportal.upstream.errors import MFA_CODES, OUR_FAULT_CODES, quoted
 
 from . import names
 from .forms import FEDERATED
@@ -52,7 +52,8 @@ def _by_code(operation: Operation) -> Refusal | None:
     if code in _CODES:
         return Refusal("", f"{_CODES[code]} {nothing}")
     if denied or (code in ROLE_MISSING and operation.status in (401, 403)):
-        return Refusal("", f"Microsoft says that your role here does not allow this: “{operation.detail}” {nothing}")
+        said = quoted(operation.detail)
+        return Refusal("", f"Microsoft says that your role here does not allow this: {said} {nothing}")
     if operation.status == 401:
         return Refusal("", f"Partner Center asks you to sign in again{_with(code)}. {nothing}")
     if operation.status == 429:
@@ -138,7 +139,7 @@ def _as_quoted(operation: Operation, said: str) -> Refusal:
     if operation.status is None:
         return Refusal("", f"{operation.detail} {_nothing(operation)}")
     field = next((field for word, field in _PROPERTIES if word in said), "")
-    return Refusal(field, f"Partner Center refused: “{operation.detail}” {_nothing(operation)}")
+    return Refusal(field, f"Partner Center refused: {quoted(operation.detail)} {_nothing(operation)}")
 
 
 _PROPERTIES = (

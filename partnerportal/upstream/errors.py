@@ -19,6 +19,11 @@ from datetime import datetime
 from partnerportal import clock
 
 
+def quoted(words: str) -> str:
+    """Somebody else's words within a sentence of ours, which ends with them: with the full stop that they may lack."""
+    return f"“{words}”" if words.endswith((".", "!", "?", "…")) else f"“{words}”."
+
+
 class UpstreamError(Exception):
     """One failed question to another service.
 
@@ -93,7 +98,7 @@ class Refused(UpstreamError):
             number = (self.request_id or self.correlation_id)[:8] or "none"
             return f"We had a fault with {self.source}. Tell support this number: {number}"
         if self.description:
-            return f"{self.source} refused: “{self.description}”"
+            return f"{self.source} refused: {quoted(self.description)}"
         return self._plain_sentence()
 
     def _plain_sentence(self) -> str:

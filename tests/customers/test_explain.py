@@ -1,5 +1,6 @@
 """The sentences of DESIGN section 9, word for word: what one may do here, until when, and what is missing."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -100,6 +101,21 @@ def test_when_we_cannot_tell_microsoft_decides():
         "We could not check your roles (Microsoft Graph did not answer).",
         "You can try; Microsoft decides.",
     )
+
+
+def test_when_we_cannot_tell_our_copy_is_a_hint_with_its_age():
+    live = judge(Facts(NOW, problem="Microsoft Graph did not answer"), NOW)
+    no = judge(facts((relationship(), assignment(USER_ADMIN, group="theirs"))), NOW)
+    found = banner(live, BELLOWS, by=AUTHOR, copied=no)
+    assert found.body == (
+        "Our copy of 22 Nov 2026, 12:00 UTC says no. The customer has granted User Administrator to your company, but "
+        "you are not in the group that holds it (Their group). Ask your lead to add you. You can try; Microsoft decides."
+    )
+    assert "Group: Their group" in found.request_text
+    yes = judge(facts((relationship(), assignment(USER_ADMIN))), NOW)
+    found = banner(live, BELLOWS, by=AUTHOR, copied=yes)
+    assert re.fullmatch(r"Our copy of .+ says yes: User Administrator, through .+ You can try; .+", found.body)
+    assert found.request_text == ""
 
 
 def test_an_app_role_that_only_reads_is_named_whatever_gdap_says():

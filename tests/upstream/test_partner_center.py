@@ -10,7 +10,7 @@ import pytest
 import requests
 import responses
 
-from partnerportal.upstream.errors import Conflict, Forbidden, NotFound, Refused, Unintelligible, Unreachable
+from partnerportal.upstream.errors import Conflict, Forbidden, NotFound, Refused, Unintelligible, Unreachable, quoted
 from partnerportal.upstream.http import Secret
 from partnerportal.upstream.partner_center import (
     CustomerProfile,
@@ -602,7 +602,7 @@ def test_a_refused_write_is_a_sure_no(
         client.update_user(TENANT, USER, {"usage_location": "XX"}, request_id=OP)
     assert isinstance(caught.value, Refused)
     assert not caught.value.ambiguous
-    assert str(caught.value) == f"Partner Center refused: “{said['description']}”"
+    assert str(caught.value) == f"Partner Center refused: {quoted(said['description'])}"
 
 
 def test_a_national_cloud_is_a_setting(wire: responses.RequestsMock, client: PartnerCenter, settings: Any) -> None:

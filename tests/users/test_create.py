@@ -295,7 +295,7 @@ REFUSALS = [
     ({"kind": "status", "status": 403, "body": {"code": 20002, "description": "No relationship."}}, "denied",
      "Your company has no relationship with this customer any more. Nothing was created."),
     ({"kind": "status", "status": 400, "body": {"code": 3000, "description": "<b>Odd</b>\x07 displayName"}}, "failed",
-     "Partner Center refused: “<b>Odd</b> displayName” Nothing was created."),
+     "Partner Center refused: “<b>Odd</b> displayName”. Nothing was created."),
     ({"kind": "status", "status": 401, "body": {"code": "900421", "description": "MFA is required."}}, "failed",
      "Partner Center asks you to sign in again with a second factor. Nothing was created."),
     ({"kind": "status", "status": 401, "body": ""}, "failed",

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from partnerportal.sandbox import validation
 from users import passwords
 
-
 BAD = """
-    asphyxia badass bonehead brute buddhist cannabis caucasian chubby corpse cruelty deviant disabled douche dwarf dyslexic
-    elderly epileptic eskimo fascism filth frail gonad grope gullible hunchback idiocy imbecile islamic junkie lazy loser
-    maggot moron morphine mutilated nappy negligee negligent nutcase oaf pelvis pregnant racism savage sickly skinny slain
-    sleazy slimy stinky stupid tubby twerp ugly unloved unsightly unwanted violate virus whore wimp womb worthless
+    badass bonehead brute buddhist cannabis caucasian chubby corpse cruelty deviant disabled douche dwarf dyslexic
+    elderly epileptic eskimo fascism filth frail gonad grope gullible hunchback idiocy imbecile islamic junkie lazy
+    loser maggot moron morphine mutilated nappy negligee negligent nutcase oaf pelvis pregnant racism savage sickly
+    skinny slain sleazy slimy stinky stupid tubby twerp ugly unloved unsightly unwanted violate virus whore wimp womb
+    worthless
 """.split()
 
 

@@ -90,7 +90,7 @@ CASES = [
         State.REFUSED,
         "Invalid request input",
         "",
-        "Partner Center refused: “Invalid request input” Nothing was created.",
+        "Partner Center refused: “Invalid request input”. Nothing was created.",
     ),
     (
         400,

@@ -11,9 +11,11 @@ import pytest
 from django.urls import reverse
 
 from customers.models import Customer
+from customers.tasks import read_groups
 from partnerportal import clock, vault
 from partnerportal.sandbox import seed
 from partnerportal.upstream.partner_center import CustomerUser
+from tests.customers.gdap_reads import grant_of, read_as
 from tests.pages import Page
 from users import table, walks
 from users.models import KeptPage, UserWalk
@@ -529,8 +531,33 @@ def test_who_loses_a_role_sees_no_users_a_minute_later(writer, sandbox, move_clo
 def test_outsiders_are_told_microsofts_words(signed_in, snapshot, directory):
     answer = signed_in("outsider").get(users_url())
     assert answer.status_code == 403
-    assert "The supplied role does not have the rights to perform the requested operation" in Page(answer).words
+    page = Page(answer)
+    assert "“The supplied role does not have the rights to perform the requested operation”. We could not" in page.words
     assert len(lists(directory.asked())) == 1
+    [asked_for] = [
+        told["data-copy"] for _, told in page.tags if "I need to see the users in" in told.get("data-copy", "")
+    ]
+    assert "What is missing: we could not check" in asked_for
+
+
+def test_an_outsider_hears_the_same_from_every_page_of_a_customer(signed_in, snapshot):
+    """What colleagues' tokens have read of GDAP says no, in the list too; Graph says nothing; Microsoft decides."""
+    signed_in("admin")
+    read_as("admin")
+    outsider = signed_in("outsider")
+    read_groups(str(grant_of("outsider").pk))
+    no = "says no. The customer has granted User Administrator to your company, but you are not in the group that holds"
+    page = Page(outsider.get(users_url()))
+    assert no in page.words
+    [asked_for] = [
+        told["data-copy"] for _, told in page.tags if "I need to see the users in" in told.get("data-copy", "")
+    ]
+    assert "Group: GDAP Helpdesk Tier 1" in asked_for
+    words = Page(outsider.get(new_url())).words
+    assert no in words
+    assert "You can try; Microsoft decides." in words
+    words = Page(outsider.get(reverse("customer-access", args=[tenant("contoso")]))).words
+    assert "Create users No, by our copy User Administrator You are not in the group" in words
 
 
 def test_when_the_rights_cannot_be_told_microsoft_decides(admin, sandbox):
