@@ -272,7 +272,10 @@ def test_an_administrator_may_ask_for_anybody(admin, move_clock):
     page = look(admin, query=f"?for={PERSONA_OIDS['nested']}")
     assert "What Jonas Lindqvist may do here, not you" in page.words
     assert "By the groups of their last visit, 5 min ago." in page.words
+    assert "Relationships checked just now, groups as of their last visit. Partner Center has the last" in page.words
+    assert "We check again" not in page.words
     assert "Jonas Lindqvist is not in the group GDAP Helpdesk Tier 1" in lines(page)["create"]
+    assert "Checked with Microsoft Graph just now. We check again when you open the page." in look(admin).words
     assert "Yes" in lines(look(admin, "nested_only", f"?for={PERSONA_OIDS['nested']}"))["create"]
 
 
@@ -286,6 +289,7 @@ def test_somebody_whose_groups_nobody_knows_cannot_be_told(admin, signed_in):
     page = look(admin, query=f"?for={PERSONA_OIDS['reader']}")
     assert "Cannot tell" in lines(page)["create"]
     assert "Their groups are not known" in page.words
+    assert "Relationships checked" not in page.words
 
 
 def test_others_may_ask_for_themselves_only(admin, signed_in):
