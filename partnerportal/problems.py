@@ -4,13 +4,15 @@ Each has its status, whoever asked. htmx gets a fragment and is told where it be
 words as a whole page.
 """
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import ceil
 from urllib.parse import urlencode, urlsplit
 
 from django.apps import apps
 from django.conf import settings
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -30,6 +32,9 @@ from partnerportal.upstream.errors import (
     UpstreamError,
 )
 
+BY_ITSELF = "This goes on by itself"
+LONGEST_RESUME = 300  # seconds; nobody sits in front of a page for longer
+
 PAGES = {403: "403.html", 404: "404.html", 500: "500.html"}
 
 
@@ -45,6 +50,7 @@ class Problem:
     request_id: str = ""
     upstream_status: int | None = None
     retry_after: int | None = None  # seconds
+    resumes: bool = False  # the page is loaded again by itself then
 
 
 BAD_REQUEST = Problem(
@@ -136,9 +142,16 @@ def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
     else:
         page = PAGES.get(problem.status, "problem.html")
         response = render(request, page, {"problem": problem, **vars(problem)}, status=problem.status)
+    tell_the_wait(response, problem)
+    return response
+
+
+def tell_the_wait(response: HttpResponse, problem: Problem) -> None:
+    """How long to wait, for whoever asks by a program; and for a browser, whether it loads the page again then."""
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)
-    return response
+        if problem.resumes:
+            response["Refresh"] = str(problem.retry_after)
 
 
 # --- Nobody is signed in ------------------------------------------------------------------------------------
@@ -208,7 +221,23 @@ def upstream(request: HttpRequest, error: UpstreamError) -> HttpResponse:
         if error.claims or error.code in MFA_CODES:
             sessions.remember_challenge(request, claims=error.claims)
         return sign_in_again(request)
+    if isinstance(error, Throttled):
+        return answer(request, slowed(request, error))
     return answer(request, _problem(error, unsafe=request.method not in ("GET", "HEAD")))
+
+
+def slowed(request: HttpRequest, error: Throttled) -> Problem:
+    """Upstream asked us to slow down. A page that a browser reads is loaded again by itself then: soon, and once, so
+    that nobody is sent round and round.
+    """
+    problem = _problem(error, unsafe=request.method not in ("GET", "HEAD"))
+    wait, grant = problem.retry_after or 0, getattr(request, "grant", None)
+    if request.method != "GET" or is_htmx(request) or grant is None or wait > LONGEST_RESUME:
+        return problem
+    page = hashlib.sha256(request.get_full_path().encode()).hexdigest()
+    if not cache.add(f"resumes:{grant.pk}:{page}", True, wait + 60):
+        return problem
+    return replace(problem, resumes=True, next_step=try_again_at(error.retry_at, BY_ITSELF)[1])
 
 
 def _refused_after_sign_in(error: SignInAgain) -> Problem:
@@ -238,10 +267,12 @@ def _problem(error: UpstreamError, *, unsafe: bool) -> Problem:
         outcome = "We do not know if it was done. Check before you try again."
     else:
         outcome = "Nothing was changed."
+    if not isinstance(error, Throttled):  # of which title and next step say all
+        outcome = f"{error} {outcome}"
     return Problem(
         status=status,
         title=title,
-        reason=f"{error} {outcome}",
+        reason=outcome,
         next_step=next_step,
         code=error.code,
         request_id=error.request_id,
@@ -250,10 +281,10 @@ def _problem(error: UpstreamError, *, unsafe: bool) -> Problem:
     )
 
 
-def try_again_at(moment: datetime) -> tuple[int, str]:
+def try_again_at(moment: datetime, what: str = "Try again") -> tuple[int, str]:
     """The seconds until then, at least one, for Retry-After; and the sentence that tells a person."""
     wait = max(1, ceil((moment - clock.now()).total_seconds()))
-    return wait, f"Try again at {clock.told(moment, '%H:%M:%S %Z')}, in {wait} seconds."
+    return wait, f"{what} at {clock.told(moment, '%H:%M:%S %Z')}, in {wait} seconds."
 
 
 def status_of(error: UpstreamError) -> int:

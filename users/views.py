@@ -15,7 +15,7 @@ from customers.access import Access, Action, ActionDenied, access_to
 from customers.find import access_customer
 from customers.learning import learn
 from customers.models import Customer, Source
-from partnerportal import clock, grants
+from partnerportal import clock, grants, problems
 from partnerportal.http import OperatorRequest, go_to, render_page, wants_part
 from partnerportal.models import Operator
 from partnerportal.permissions import Permission, may, require
@@ -67,13 +67,19 @@ def users(request: OperatorRequest, key: str) -> HttpResponse:
         return pages.no_access(request, customer, refusal.access, Action.LIST)
     if isinstance(found.problem, Forbidden) and not found.problem.our_fault:
         return pages.refused(request, customer, found.access, found.problem)
-    if found.problem and (wants_part(request) or isinstance(found.problem, Refused | Throttled)):
+    if found.problem and (wants_part(request) or isinstance(found.problem, Refused)):
         raise found.problem
     if "fresh" in request.GET and query.cursor and not found.problem:
         return redirect(query.url(customer, cursor=query.cursor))  # to what is kept of it now
-    # A whole page is answered with 200 though its table is an error card: head, rights and ways on are there.
+    # A whole page whose table is an error card has its head, rights and ways on; but for 429, its status is 200.
     context = {**pages.shell(request, customer, found.access, around), **_table_context(customer, query, found)}
-    response = render_page(request, "users/list.html", "table", context)
+    slowed = problems.slowed(request, found.problem) if isinstance(found.problem, Throttled) else None
+    context["retry_url"] = "" if slowed and slowed.resumes else request.get_full_path()
+    if slowed:
+        context |= {"problem_title": slowed.title, "what_next": slowed.next_step}
+    response = render_page(request, "users/list.html", "table", context, status=slowed.status if slowed else 200)
+    if slowed:
+        problems.tell_the_wait(response, slowed)
     if query.cursor and found.place.page == 1 and not found.problem:
         response["HX-Push-Url"] = query.url(customer)
     return response

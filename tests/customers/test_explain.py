@@ -109,7 +109,8 @@ def test_when_we_cannot_tell_our_copy_is_a_hint_with_its_age():
     found = banner(live, BELLOWS, by=AUTHOR, copied=no)
     assert found.body == (
         "Our copy of 22 Nov 2026, 12:00 UTC says no. The customer has granted User Administrator to your company, but "
-        "you are not in the group that holds it (Their group). Ask your lead to add you. You can try; Microsoft decides."
+        "you are not in the group that holds it (Their group). Ask your lead to add you. "
+        "You can try; Microsoft decides."
     )
     assert "Group: Their group" in found.request_text
     yes = judge(facts((relationship(), assignment(USER_ADMIN))), NOW)

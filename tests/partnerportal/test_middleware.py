@@ -307,7 +307,10 @@ def test_slowing_down_names_the_time(fails):
     answer = fails(error)
     assert answer.status_code == 429
     assert 28 <= int(answer["Retry-After"]) <= 31
-    assert f"Try again at {error.retry_at:%H:%M:%S} UTC" in answer.content.decode()
+    assert f"This goes on by itself at {error.retry_at:%H:%M:%S} UTC" in answer.content.decode()
+    notice = fails(error, **{"HX-Request": "true"})
+    assert "Refresh" not in notice
+    assert f"Try again at {error.retry_at:%H:%M:%S} UTC" in notice.content.decode()
 
 
 def test_the_ids_for_support_are_shown(fails):

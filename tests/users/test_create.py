@@ -649,7 +649,7 @@ def test_outsiders_creates_leave_and_come_back_refused_with_microsofts_words(sig
     )
     answer = create(outsider)
     assert answer.status_code == 422
-    refusal = "“The supplied role does not have the rights to perform the requested operation” Nothing was created."
+    refusal = "“The supplied role does not have the rights to perform the requested operation”. Nothing was created."
     assert f"Microsoft says that your role here does not allow this: {refusal}" in Page(answer).words
     (sent,) = directory.writes()
     assert (sent["persona"], sent["status"]) == ("outsider", 403)
