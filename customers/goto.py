@@ -36,7 +36,7 @@ class Hit:
 
     url: str
     name: Pieces
-    note: Pieces  # the default domain, else the source; of an entry the customer
+    note: Pieces  # the default domain, else source, country and owner; of an entry the customer
     access: str = ""  # one of standing.WORDS, "" when we cannot tell
 
 
@@ -134,7 +134,7 @@ def _entries(text: str, *, by: Operator) -> list[Hit]:
 
 
 def _hit(customer: Customer, words: Sequence[str], access: str) -> Hit:
-    note = customer.domain or customer.source_words
+    note = customer.domain or ", ".join(filter(None, (customer.source_words, customer.country, customer.owner_email)))
     return Hit(reverse("users", args=[customer.key]), pieces(customer.name, words), pieces(note, words), access)
 
 

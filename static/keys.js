@@ -5,7 +5,9 @@
   const $$ = (selector) => [...document.querySelectorAll(selector)];
   const fields = "input, select, textarea, dialog, [contenteditable]";
 
-  // --- "Go to customer" is a combobox. Enter sends its form: the server knows the first option before it has come ---
+  // --- "Go to customer" is a combobox whose first option is the one that Enter opens. Before somebody moves, Enter sends
+  // the form all the same: what stands there may be of fewer letters, and the server knows the first before it has come ---
+  let moved = false;
   const activate = (option) => {
     $$("#goto-options [role=option]").forEach((one) => one.setAttribute("aria-selected", one === option));
     $("#goto-q").setAttribute("aria-activedescendant", option?.id || "");
@@ -17,16 +19,28 @@
     const options = $$("#goto-options [role=option]");
     const at = options.findIndex((one) => one.ariaSelected === "true");
     const to = { ArrowDown: at + 1, ArrowUp: at < 0 ? -1 : at - 1, Home: 0, End: -1 }[key];
-    if (to !== undefined && options.length) activate(options.at(to % options.length));
-    else if (key === "Enter") {
-      const way = options[at] || target.form;
+    if (to !== undefined && options.length) {
+      moved = true;
+      activate(options.at(to % options.length));
+    } else if (key === "Enter") {
+      const way = moved && options[at] || target.form;
       way.target = event.ctrlKey || event.metaKey ? "_blank" : "";
-      if (options[at]) way.click();
+      if (way === options[at]) way.click();
       else way.requestSubmit();
     } else return;
     event.preventDefault();
   };
-  document.addEventListener("input", ({ target }) => { if (target.id === "goto-q") activate(); });
+  const came = () => {
+    moved = false;
+    activate($("#goto-options [role=option]"));
+  };
+  document.addEventListener("htmx:afterSettle", ({ target }) => { if (target.id === "goto-options") came(); });
+  document.addEventListener("input", ({ target }) => {
+    if (target.id !== "goto-q") return;
+    moved = false;
+    activate(); // it is of what was typed before
+  });
+  came();
 
   // --- Single keys: what they press says so in its data-key; "gc" is one after the other ---
   const everywhere = { "/": "main input[type=search]", "[": "#page-previous", "]": "#page-next" };

@@ -20,8 +20,8 @@ def go(request: OperatorRequest) -> HttpResponse:
     hits = [hit for group in groups for hit in group.hits]
     if "open" in request.GET and hits:
         return redirect(hits[0].url)
-    count = len(hits)
-    return render_page(request, "goto/page.html", "options", {"text": text.strip(), "groups": groups, "count": count})
+    context = {"text": text.strip(), "groups": groups, "count": len(hits), "first": hits[0] if hits else None}
+    return render_page(request, "goto/page.html", "options", context)
 
 
 @post_only

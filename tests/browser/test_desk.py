@@ -52,13 +52,16 @@ def test_the_arrows_choose_and_escape_gives_the_focus_back(page: Page) -> None:
     shown = options(page)
     expect(shown).to_have_count(8)
     active = page.locator("[role=option][aria-selected=true]")
-    for key, place in (("ArrowDown", 0), ("ArrowDown", 1), ("End", 7), ("ArrowDown", 0), ("ArrowUp", 7), ("Home", 0)):
-        press(page, key)
+    for key, place in (("", 0), ("ArrowDown", 1), ("End", 7), ("ArrowDown", 0), ("ArrowUp", 7), ("Home", 0)):
+        if key:
+            press(page, key)
         expect(shown.nth(place)).to_have_attribute("aria-selected", "true")
         expect(active).to_have_count(1)
         expect(box).to_have_attribute("aria-activedescendant", str(shown.nth(place).get_attribute("id")))
+    press(page, "End")
     page.keyboard.type("m")
-    expect(active).to_have_count(0)
+    expect(shown.nth(0)).to_have_attribute("aria-selected", "true")
+    expect(active).to_have_count(1)
     press(page, "Escape")
     expect(page.locator("#goto")).to_be_hidden()
     expect(page.get_by_role("link", name="Audit trail")).to_be_focused()
@@ -69,7 +72,7 @@ def test_an_option_that_was_chosen_is_the_one_that_opens(page: Page) -> None:
     press(page, "Control+k")
     page.keyboard.type("exa")
     expect(options(page)).to_have_count(8)
-    press(page, "ArrowDown", "ArrowDown", "ArrowDown")
+    press(page, "ArrowDown", "ArrowDown")
     third = options(page).nth(2).get_attribute("href")
     press(page, "Enter")
     page.wait_for_url(f"**{third}")

@@ -104,6 +104,18 @@ def test_two_of_one_name_are_told_apart_by_domain_and_access(reader, by):
     assert one.domain != two.domain
 
 
+def test_two_of_one_name_that_only_avepoint_knows_are_told_apart_by_country_and_owner(reader):
+    by_name = {}
+    for one in Customer.objects.filter(tenant_id=None, listed=True):
+        by_name.setdefault(one.name, []).append(one)
+    name, same = next((name, found) for name, found in by_name.items() if len(found) > 1)
+    words = [link.words for link in Page(reader.get(GO, {"q": name})).links if link.href.startswith("/customers/ap-")]
+    assert len(set(words)) == len(same)
+    for one in same:
+        note = f"{one.source_words}, {one.country}, {one.owner_email}"
+        assert note.replace(" ", "") in "".join(words).replace(" ", "")
+
+
 def test_a_customer_that_no_source_lists_any_more_is_not_found(by):
     favourites.keep(customer("contoso"), by=by)
     Customer.objects.filter(tenant_id=seed.SPECIAL["contoso"]).update(listed=False)
@@ -160,9 +172,17 @@ def test_htmx_gets_options_of_a_listbox(reader):
     part = Page(reader.htmx("get", GO, {"q": "contoso t"}))
     option = part.attributes(role="option")
     assert option["href"] == users_page("contoso")
-    assert (option["aria-selected"], option["tabindex"], option["id"]) == ("false", "-1", "go-1-1")
+    assert (option["aria-selected"], option["tabindex"], option["id"]) == ("true", "-1", "go-1-1")
     assert "<html" not in part.html
     assert "1 to choose from" in part.words
+
+
+def test_the_option_that_enter_opens_is_marked_and_no_other(reader):
+    tags = Page(reader.htmx("get", GO, {"q": "co"})).tags
+    selected = [told["aria-selected"] for _, told in tags if told.get("role") == "option"]
+    assert selected == ["true", *["false"] * 7]
+    [first] = [told["href"] for _, told in tags if told.get("aria-selected") == "true"]
+    assert opened(reader, "co") == first
 
 
 # --- Ids of requests ----------------------------------------------------------------------------------------
