@@ -46,6 +46,7 @@ class Freshness:
     at: datetime | None
     words: str
     stale: bool
+    silent: bool  # it does not answer, however young the copy
 
 
 def chrome(request: HttpRequest) -> dict[str, Any]:
@@ -96,7 +97,9 @@ def _freshness() -> list[Freshness]:
 def freshness_of(sources: Iterable[Any]) -> list[Freshness]:
     """The foot's lines about these sources; a page that has read them already hands them over as `freshness`."""
     return [
-        Freshness(source.label, source.last_good_at, "not loaded yet", source.stale or bool(source.problem))
+        Freshness(
+            source.label, source.last_good_at, "not loaded yet", source.stale or bool(source.problem), source.silent
+        )
         for source in sorted(sources, key=lambda source: source.pk, reverse=True)
         if source.is_configured
     ]

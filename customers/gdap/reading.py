@@ -30,7 +30,7 @@ from partnerportal.upstream.patience import patiently
 from partnerportal.upstream.together import AT_ONCE
 
 from .. import access, shortage, snapshot
-from ..models import GRAPH, GdapAssignment, GdapRead, Source
+from ..models import GRAPH, NOBODY_YET, GdapAssignment, GdapRead, Source
 from . import relationships
 
 log = logging.getLogger(__name__)
@@ -46,9 +46,6 @@ LONGEST_WALK = 600.0  # seconds
 LONGEST_PAUSE = 60.0  # seconds that a batch waits when Graph asks to slow down; longer fails the read
 PATIENCE = 5  # how often one batch is asked again after such a pause
 
-NOBODY_YET = (
-    "Microsoft Graph shows GDAP relationships to Admin agents only. They are read when one of them signs in here."
-)
 OUR_FAULT = "We had a fault while we put the relationships in place. The log names it; what we knew stays."
 
 

@@ -12,13 +12,14 @@ from .gdap import (
     SecurityGroup,
 )
 from .matches import MatchDecision, MatchSuggestion, Reason
-from .sources import LEASE, Source, SourceRow, StagedRow, SyncRun, avepoint_row
+from .sources import LEASE, NOBODY_YET, Source, SourceRow, StagedRow, SyncRun, avepoint_row
 from .upstreams import GRAPH, LABELS, SourceName
 
 __all__ = [
     "GRAPH",
     "LABELS",
     "LEASE",
+    "NOBODY_YET",
     "SOON",
     "Customer",
     "CustomerQuerySet",

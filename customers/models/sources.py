@@ -15,6 +15,9 @@ from .customers import Customer
 from .upstreams import GRAPH, LABELS, SourceName
 
 LEASE = timedelta(seconds=60)
+NOBODY_YET = (
+    "Microsoft Graph shows GDAP relationships to Admin agents only. They are read when one of them signs in here."
+)
 
 
 class Short(NamedTuple):
@@ -74,6 +77,13 @@ class Source(models.Model):
             words = ("assignments", "access assignment")
             found.append(Short(*words, self.short_assignments, self.accepted_assignments))
         return found
+
+    @property
+    def silent(self) -> bool:
+        """Whether it does not answer. A short walk has a problem and is an answer; and Graph was not asked for GDAP in
+        earnest before somebody came who is shown it.
+        """
+        return bool(self.problem) and not self.short and self.problem != NOBODY_YET
 
     @property
     def answered(self) -> bool:

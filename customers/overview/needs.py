@@ -88,8 +88,7 @@ def _of_sources(sources: Iterable[Source]) -> list[Need]:
     for source in known:
         for one in source.short:
             short[one.word].append(f"{source.label} ({one.found:,})")
-    # A short walk is a problem as well, and it waits for an answer.
-    silent = [source for source in known if source.problem and not source.short]
+    silent = [source for source in known if source.silent]
     names = ", ".join(source.label for source in silent)
     many = "Sources do" if len(silent) > 1 else "Source does"
     return [

@@ -229,5 +229,8 @@ def refresh(request: OperatorRequest) -> HttpResponse:
     if not request.htmx:
         return redirect("customers")
     under_way = SyncRun.objects.filter(open=True).first()
-    context = {"run": under_way, "last": SyncRun.objects.filter(open=None).order_by("-pk").first()}
+    context: dict[str, Any] = {"run": under_way}
+    if under_way is None:
+        context["last"] = SyncRun.objects.filter(open=None).order_by("-pk").first()
+        context["silent"] = [source for source in _configured_of(Source.objects.all()) if source.silent]
     return render(request, "customers/list.html#sync_status", context, status=200 if under_way is not None else 286)

@@ -383,8 +383,17 @@ def test_the_page_can_ask_how_far_the_sync_is(reader):
     held.write(state=SyncRun.State.DONE, open=None, finished_at=held.started_at)
     answer = reader.htmx("get", "/customers/refresh/")
     assert answer.status_code == 286
-    assert "The last sync ended" in Page(answer).words
+    assert "The last sync ended just now. Show the list as it is now" in Page(answer).words
     assert Page(answer).href("Show the list as it is now") == LIST
+
+
+def test_a_source_that_did_not_answer_the_sync_is_named_as_soon_as_it_ends(reader, sandbox):
+    sandbox.fault("avepoint", "status", status=503, times=0)
+    sync.sync_now()
+    words = Page(reader.htmx("get", "/customers/refresh/")).words
+    assert "The last sync ended just now. AvePoint is not answering Show the list as it is now" in words
+    assert "The last sync ended, AvePoint is not answering" in words  # read out
+    assert "Partner Center" not in words
 
 
 def test_the_address_of_the_progress_is_no_page(reader):

@@ -18,6 +18,7 @@ from customers import matches
 from customers import snapshot as the_list
 from customers.models import (
     GRAPH,
+    NOBODY_YET,
     Customer,
     GdapRelationship,
     MatchDecision,
@@ -288,6 +289,8 @@ def test_sources_that_do_not_answer_or_ask_for_a_decision():
     short = Source(name=SourceName.PARTNER_CENTER, problem="Listed 120 customers …", short_rows=120)
     fine = Source(name=GRAPH, last_good_at=NOW)
     decide, look = needs(count(), [silent, short, fine], [])
+    unread = Source(name=GRAPH, problem=NOBODY_YET)  # it answered; nobody was here whom it shows GDAP
+    assert needs(count(), [unread], []) == []
     assert decide.words.startswith("Found far fewer customers than before: Partner Center (120).")
     assert look.words == "Source does not answer: AvePoint."
 
@@ -447,7 +450,7 @@ def test_a_stale_source_says_so_in_its_card_and_keeps_its_picture(signed_in, sna
     Source.objects.filter(name=GRAPH).update(last_good_at=clock.now() - timedelta(hours=3))
     page = mine(look(signed_in("reader")))
     by_country = page.html.split('id="countries"')[1].split("</section>")[0]
-    assert "AvePoint 1 h 12 min old" in by_country
+    assert "AvePoint is not answering, 1 h 12 min old" in by_country
     assert "United Kingdom" in by_country
     assert "GDAP 3 h old" in page.words
     assert "Partner Center less" not in page.words  # which is fresh

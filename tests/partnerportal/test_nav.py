@@ -6,6 +6,7 @@ import pytest
 
 from customers.models import Source, SourceName
 from partnerportal import clock
+from tests.pages import Page
 
 
 def rail(browser, path="/audit/"):
@@ -49,3 +50,12 @@ def test_the_age_of_each_source(signed_in):
     assert (first.label, first.stale) == ("Partner Center", True)
     assert (second.label, second.at, second.words) == ("AvePoint", None, "not loaded yet")
     assert "not loaded yet" in page.content.decode()
+
+
+def test_a_source_that_does_not_answer_is_not_called_fresh(signed_in):
+    Source.objects.create(name=SourceName.AVEPOINT, last_good_at=clock.now(), problem="AvePoint answered 503.")
+    short = {"problem": "Listed 3 customers …", "short_rows": 3}
+    Source.objects.create(name=SourceName.PARTNER_CENTER, last_good_at=clock.now(), **short)
+    words = Page(signed_in("reader").get("/audit/")).words
+    assert "Partner Centerjust now" in words
+    assert "AvePointnot answering Our copyjust now" in words
