@@ -1,6 +1,8 @@
 """A change: form, review, save. Only what changed is sent, and nobody else's change is lost."""
 
+import re
 import uuid
+from pathlib import Path
 
 import pytest
 import requests
@@ -61,6 +63,15 @@ def somebody_else_changes(sandbox, user_id=ADELE, **members):
 
 
 # --- One user -----------------------------------------------------------------------------------------------
+
+
+def test_the_first_sign_in_is_not_asked_about_while_the_password_stays(admin):
+    """What is ticked for a new password reads as the user's own state otherwise; the rule needs no script."""
+    html = admin.get(edit_url(ADELE)).content.decode()
+    tick = r'<div class="field">\s*<label><input[^>]*name="force_change"'
+    assert re.search(rf'value="keep"[^>]* checked.*</fieldset>\s*{tick}', html, re.DOTALL)
+    css = Path("static/portal.css").read_text("utf-8")
+    assert '.field:has([value="keep"]:checked) + .field { display: none; }' in css
 
 
 def test_one_user_is_shown_as_partner_center_knows_them_now(admin, directory):

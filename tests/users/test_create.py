@@ -163,6 +163,12 @@ def test_nobody_starts_in_a_federated_domain(writer, directory):
 # --- What is wrong with a form ------------------------------------------------------------------------------
 
 
+def test_no_password_is_called_lost_where_none_was_typed(writer):
+    words = Page(writer.post(new_url(), newcomer(writer, usage_location=""))).words
+    assert "Nothing was created. Everything you typed is still here." in words
+    assert "but for the password" not in words
+
+
 def test_what_is_to_be_fixed_is_told_at_the_top_and_on_each_field(writer, directory):
     fields = newcomer(
         writer, user_name="måya", usage_location="", password_mode="typed", password="Weak", display_name=""
