@@ -80,7 +80,8 @@ def proof(request: OperatorRequest, needed: bool) -> dict[str, str]:
 def asked_for(powerful: actions.Administrator) -> str:
     """What stands in the way of an administrator's password, as a sentence."""
     held = ", ".join(powerful.roles)
-    return f"This user has {held}. That needs a sign-in of the last 15 minutes and the user name, typed."
+    asked = "Microsoft must have asked for your password or key within the last 15 minutes"
+    return f"This user has {held}. For that, {asked}, and you type the user name."
 
 
 def is_proved(request: OperatorRequest, user_name: str) -> bool:

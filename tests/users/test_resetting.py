@@ -11,7 +11,7 @@ from .conftest import edit_url, filled, operation_url, reviewed, shown_password,
 
 ADELE, KIM, ZOE = (seed.SPECIAL_USERS[key] for key in ("plain", "duplicate_a", "accented"))
 KIMS_NAME = "kim.lee@contosotrading.example"
-ASKED = "That needs a sign-in of the last 15 minutes and the user name, typed."
+ASKED = "For that, Microsoft must have asked for your password or key within the last 15 minutes, and you type the"
 
 
 def reset_url(user_id=ADELE):

@@ -209,6 +209,7 @@ def test_starting_needs_a_sign_in_of_the_last_quarter_of_an_hour(admin, worker, 
     url, run = check_of(admin, ticked(admin, ADELE, do="delete"))
     page = admin.get(url)
     assert "Sign in again to go on" in Page(page).words
+    assert "Microsoft must have asked for your password or key within the last 15 minutes" in Page(page).words
     assert admin.post(url, {"step": "start", "number": "1"}).status_code == 403
     run.refresh_from_db()
     assert (run.state, directory.writes()) == (State.CHECKED, [])
@@ -244,6 +245,7 @@ def test_somebody_elses_run_is_not_there_and_an_administrator_may_stop_it_only(
     admin.post(url, {"step": "stop"})
     run.refresh_from_db()
     assert (run.state, states(run)) == (State.STOPPED, ["stopped", "stopped"])
+    assert AuditEvent.objects.get(action="run ended", kind="outcome").detail == "2 not sent"
     stopped = AuditEvent.objects.filter(action="run stopped", kind="intent").get()
     assert stopped.actor_oid == seed.PERSONA_OIDS["admin"]
     run.rows.first().customer.__class__.objects.update(listed=False)
