@@ -182,6 +182,12 @@ def changes_since_yesterday() -> QuerySet[GdapChange]:
     return found.order_by("-at", "display_name", "pk")
 
 
+def first_read_lately() -> datetime | None:
+    """When GDAP was read for the first time, if that was since yesterday: nothing can have changed before."""
+    first = GdapRelationship.objects.order_by("first_seen_at").values_list("first_seen_at", flat=True).first()
+    return first if first and first >= _midnight(-1) else None
+
+
 def _midnight(days: int) -> datetime:
     """The beginning of the day so many days from today, in the reader's zone."""
     return _start(timezone.localdate(clock.now()), days=days)

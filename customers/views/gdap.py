@@ -12,11 +12,12 @@ from django.views.decorators.http import require_GET, require_http_methods
 from customers import tasks
 from customers.access import Action
 from customers.gdap import card, reading, relationships, team
-from customers.gdap.listing import AUTO, ENDS, VIEWS, GdapQuery, changes_since_yesterday, tiles
+from customers.gdap.listing import AUTO, ENDS, VIEWS, GdapQuery, changes_since_yesterday, first_read_lately, tiles
 from customers.models import GRAPH, Customer, GdapRead, GdapRelationship, GdapState, Source
 from partnerportal import audit, csv_out, exports
 from partnerportal.http import OperatorRequest, go_to, render_page, wants_part
 from partnerportal.models import AuditEvent, Operator
+from partnerportal.nav import gdap_ends_soon
 from partnerportal.permissions import Permission, require
 from partnerportal.upstream import roles
 
@@ -41,6 +42,7 @@ def gdap(request: OperatorRequest) -> HttpResponse:
         "reading": GdapRead.objects.filter(open=True).first(),
         "tiles": tiles(query),
         "views": [(words, query.url(view=value), value == query.view) for value, words in VIEWS.items()],
+        "gdap_ends_soon": gdap_ends_soon(),
         "news": changes_since_yesterday().count(),
         "ends_choices": ENDS,
         "auto_choices": AUTO,
@@ -87,7 +89,7 @@ def _matrix(query: GdapQuery, by: Operator) -> dict[str, Any]:
 
 def _changes(query: GdapQuery, by: Operator) -> dict[str, Any]:
     page = Paginator(changes_since_yesterday(), SIZE).get_page(query.page)
-    return {"page": page, "rows": list(page)}
+    return {"page": page, "rows": list(page), "first_read_at": None if page.paginator.count else first_read_lately()}
 
 
 @require_http_methods(["GET", "POST"])

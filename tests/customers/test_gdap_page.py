@@ -176,6 +176,22 @@ def test_before_the_first_read_the_page_says_how_it_comes(signed_in):
     assert "Not read yet" in page.words
 
 
+def test_relationships_and_customers_are_told_apart(admin, snapshot):
+    page = look(admin)
+    ending = len(Customer.objects.listed().gdap_ends_soon(timezone.now()))
+    assert ending
+    assert f"The tiles count relationships. The {ending} beside GDAP in the menu counts customers" in page.words
+
+
+def test_before_anything_can_have_changed_the_page_says_since_when_it_was_read(admin):
+    assert (
+        "Nothing changed since the first read GDAP was read for the first time just now."
+        in look(admin, "?view=changes").words
+    )
+    GdapRelationship.objects.update(first_seen_at=clock.now() - timedelta(days=3))
+    assert "Nothing changed since yesterday" in look(admin, "?view=changes").words
+
+
 def test_microsofts_facts_are_told(admin):
     words = look(admin).words
     assert "two years at most" in words
@@ -295,7 +311,7 @@ def test_the_matrix_agrees_with_the_clouds_own_rule(team, sandbox):
 
 
 def test_what_changed_since_yesterday(admin, sandbox):
-    assert "Nothing changed since yesterday" in look(admin, "?view=changes").words
+    assert "Nothing changed since" in look(admin, "?view=changes").words
     sandbox.state("terminate_relationship", tenant_id=SPECIAL["contoso"])
     read_as("admin")
     old = GdapChange.objects.first()
