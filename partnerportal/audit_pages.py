@@ -7,6 +7,7 @@ from datetime import date, datetime, time, timedelta
 from itertools import islice
 from typing import Any
 
+from django.conf import settings
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse, HttpResponseBase
 from django.urls import reverse
@@ -128,6 +129,7 @@ def audit(request: OperatorRequest) -> HttpResponse:
         .distinct()[:100],
         "outcomes": [*AuditEvent.Outcome.choices, ("open", "Not concluded")],
         "days": AUDIT_DAYS,
+        "home": str(settings.ENTRA_TENANT_ID).lower(),
         "stopped": chain_check.told_stopped(),
     }
     return render_page(request, "audit/list.html", "results", context)
@@ -142,7 +144,9 @@ def audit_event(request: OperatorRequest, pk: int) -> HttpResponse:
         raise Http404("no such entry, or not yours")
     outcome = AuditEvent.objects.filter(attempt=intent.attempt, kind=AuditEvent.Kind.OUTCOME).first()
     changes = [(name, *values) for name, values in intent.fields.items()]
-    context = {"event": intent, "outcome": outcome, "changes": changes}
+    is_run = intent.target_name.startswith("run ") and intent.action.startswith("run ") and intent.target_id
+    run_url = reverse("run", args=[intent.target_id]) if is_run else ""
+    context = {"event": intent, "outcome": outcome, "changes": changes, "run_url": run_url}
     return render_page(request, "audit/detail.html", "entry", context)
 
 

@@ -112,6 +112,7 @@ LABELS = {
     "user_principal_name": "User name",
     "usage_location": "Usage location",
     "phone_number": "Phone",
+    "immutable_id": "Immutable ID",
     "state": "State",
     "licences": "Licences",
 }

@@ -143,6 +143,13 @@ def when(value: datetime | None) -> SafeString | str:
 
 
 @register.filter
+def deed(action: str) -> str:
+    """What somebody did, as the trail has it, at the beginning of a line: "gdap sync" is "GDAP sync"."""
+    words = " ".join("GDAP" if word == "gdap" else word for word in action.split(" "))
+    return words[:1].upper() + words[1:]
+
+
+@register.filter
 def at_time(value: datetime | None) -> SafeString | str:
     """The absolute time with seconds, for requests and for what goes on by itself: "13:05:12"."""
     if not value:

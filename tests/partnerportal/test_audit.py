@@ -108,6 +108,35 @@ def test_a_role_of_one_tenant_shows_nothing_of_the_same_oid_in_another(signed_in
     assert "elsewhere" not in rows(signed_in("writer").get("/audit/"))
 
 
+def test_two_of_one_name_in_two_tenants_are_told_apart(signed_in, writer):
+    elsewhere = uuid.uuid4()
+    note(Operator(tid=elsewhere, oid=uuid.uuid4(), name=writer.name), action="elsewhere")
+    note(writer)
+    words = Page(signed_in("admin").get("/audit/")).words
+    assert words.count("of another tenant") == 1
+    assert f"{writer.name} of another tenant, {str(elsewhere)[:8]}" in words
+
+
+def test_gdap_is_written_as_everywhere(signed_in, writer):
+    note(writer, action="gdap sync")
+    page = Page(signed_in("admin").get("/audit/"))
+    assert "GDAP sync" in page.words
+    assert "Gdap" not in page.words
+
+
+def test_an_entry_about_a_run_leads_there(signed_in, writer):
+    key = str(uuid.uuid4())
+    note(writer, action="run started", target_id=key, target_name="run 2")
+    entry = entries().get(kind="intent", action="run started")
+    assert Page(signed_in("admin").get(f"/audit/{entry.pk}/")).href("Run 2") == f"/onboarding/{key}/"
+
+
+def test_a_state_and_the_immutable_id_are_words(signed_in, writer):
+    note(writer, fields={"state": ["active", "deleted"], "immutable_id": ["", "x"]})
+    words = Page(signed_in("admin").get(f"/audit/{entries().get(kind='intent', actor_oid=writer.oid).pk}/")).words
+    assert "State Active Deleted Immutable ID Not set x" in words
+
+
 def test_the_entry_tells_all_and_escapes_it(signed_in, writer):
     attempt = audit.intend(SUBJECT, by=writer)
     result = audit.Result(

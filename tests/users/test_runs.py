@@ -76,6 +76,8 @@ def test_every_row_is_created_once_and_the_run_ends_with_its_tokens_gone(admin, 
     assert (done.state, done.grant) == (State.DONE, None)
     assert not TokenCache.objects.filter(job=found.key).exists()
     assert ("outcome", "run ended", "done") in trail()
+    ended = AuditEvent.objects.get(action="run ended", kind="outcome")
+    assert (ended.detail, ended.target_id) == ("6 created", str(found.key))
     row = found.rows.get(line=1)
     assert row.target_id == directory.named("anna")[0].id
     assert row.operation.op_id == row.op_id

@@ -15,6 +15,7 @@ from partnerportal.models import AuditEvent, Operator, TokenCache
 
 from ..models import OnboardingRow, OnboardingRun, Operation
 from . import run as engine
+from . import words
 
 State = OnboardingRun.State
 LANE = 4  # rows of one customer that are under way at the same time
@@ -139,7 +140,9 @@ def finish(run: OnboardingRun) -> bool:
             transaction.set_rollback(True)
             return False
         TokenCache.objects.filter(job=run.key).delete()
-        told = ", ".join(f"{count:,} {state}" for state, count in sorted(OnboardingRow.counts(run).items()))
+        counts = words.counted(run)
+        tiles = [tile for tile in words.tiles(run.kind, clock.now()) if tile.key and counts[tile.key]]
+        told = ", ".join(f"{counts[tile.key]:,} {tile.words.lower()}" for tile in tiles)
         note(run, "run ended", told, by=run.by)
     return True
 
@@ -149,5 +152,7 @@ def note(run: OnboardingRun, action: str, detail: str = "", *, by: Operator) -> 
     customers = OnboardingRow.objects.filter(run=run).exclude(customer=None).order_by()
     names = customers.values_list("tenant_id", "customer__name").annotate(Count("pk"))[:2]
     only = names[0] if len(names) == 1 else ("", "")
-    about = audit.Subject(action=action, tenant_id=only[0], customer_name=only[1], target_name=f"run {run.pk}")
+    about = audit.Subject(
+        action=action, tenant_id=only[0], customer_name=only[1], target_id=str(run.key), target_name=f"run {run.pk}"
+    )
     audit.note(about, audit.Result(outcome=AuditEvent.Outcome.DONE, detail=detail), by=by)

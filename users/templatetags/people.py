@@ -34,6 +34,8 @@ def field_value(value: object, name: str) -> object:
     """A field's value as people read it: names of countries and licences, not their codes."""
     if isinstance(value, dict):
         return ", ".join(value.values())
+    if name == "state" and isinstance(value, str):
+        return value.capitalize()
     return countries.name_of(value) if name == "usage_location" and isinstance(value, str) and value else value
 
 
