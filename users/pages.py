@@ -104,6 +104,7 @@ def no_access(request: OperatorRequest, customer: Customer, access: Access, acti
     context["verdict"] = verdict
     context["steps"] = how_to_get(verdict) if verdict.no else ()
     context["request_text"] = request_for_lead(verdict, customer) if verdict.no else ""
+    context["creates"] = may(request.user, Permission.WRITE_USERS) and access[Action.CREATE].yes
     return render_page(request, "users/no_access.html", "reason", context, status=403)
 
 

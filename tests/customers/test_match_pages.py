@@ -90,6 +90,13 @@ def test_a_name_that_is_not_unique_is_told_as_such_and_not_confirmed_in_bulk(sig
 
 
 @pytest.mark.usefixtures("queue")
+def test_one_alone_is_not_called_all(signed_in, monkeypatch):
+    monkeypatch.setattr("customers.decisions.MOST_AT_ONCE", 1)
+    words = look(signed_in("writer")).words
+    assert "Confirm the 1 whose domain is unique on both sides" in words
+
+
+@pytest.mark.usefixtures("queue")
 def test_a_reader_sees_the_queue_without_buttons(signed_in):
     browser = signed_in("reader")
     page = look(browser)

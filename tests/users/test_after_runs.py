@@ -66,6 +66,14 @@ def links_url(run):
     return reverse("run-handover", args=[run.key])
 
 
+def test_the_page_of_links_stands_below_its_run_and_onboarding(signed_in, snapshot):
+    admin = signed_in("admin")
+    run = after("anna")
+    page = Page(admin.get(links_url(run)))
+    assert page.href("Run") == reverse("run", args=[run.key])
+    assert "Onboarding Run Hand over" in page.words
+
+
 def made(browser, run, step="slips", **more):
     return browser.post(links_url(run), {"step": step, "hours": "24", **more})
 

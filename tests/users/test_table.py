@@ -234,8 +234,11 @@ def test_deleted_users_stand_on_their_own_list(admin):
 
 def test_no_users_is_said_and_leads_on(admin):
     page = look(admin, users_url("no_users"))
-    assert "Empty Harbour Shipping has no users Partner Center answered with none." in page.words
+    assert "Empty Harbour Shipping has no users Partner Center answered with none. Create the first one" in page.words
     assert page.href("New user") == new_url("no_users")
+    assert page.html.count(new_url("no_users")) == 1
+    assert page.href("Export") == ""
+    assert look(admin, users_url()).href("Export")
 
 
 @pytest.mark.parametrize("query", ["?size=26", "?size=x", "?size=501", "?sort=upn&state=nobody&page=7", "?size=٢٥"])
@@ -557,6 +560,14 @@ def test_who_gets_a_role_sees_the_users_a_minute_later(writer, sandbox, move_clo
     sandbox.state("add_to_group", persona="writer", group="user_admins")
     move_clock(61)
     assert rows(look(writer, users_url("writer_none")))
+
+
+def test_who_may_create_users_but_not_list_them_is_led_to_the_form(writer):
+    page = Page(writer.get(users_url("writer_only_dw")))
+    assert "You may not see the users here" in page.words
+    assert page.href("New user") == new_url("writer_only_dw")
+    assert writer.get(new_url("writer_only_dw")).status_code == 200
+    assert Page(writer.get(users_url("nested_only"))).href("New user") == ""
 
 
 def test_who_loses_a_role_sees_no_users_a_minute_later(writer, sandbox, move_clock):
