@@ -30,17 +30,18 @@
     } else return;
     event.preventDefault();
   };
-  const came = () => {
+  document.addEventListener("htmx:afterSettle", ({ target, detail }) => {
+    if (target.id !== "goto-options") return;
+    const asked = new URL(detail.xhr.responseURL).searchParams.get("q") || "";
     moved = false;
-    activate($("#goto-options [role=option]"));
-  };
-  document.addEventListener("htmx:afterSettle", ({ target }) => { if (target.id === "goto-options") came(); });
+    activate(asked === $("#goto-q").value ? $("#goto-options [role=option]") : undefined);
+  });
   document.addEventListener("input", ({ target }) => {
     if (target.id !== "goto-q") return;
     moved = false;
     activate(); // it is of what was typed before
   });
-  came();
+  activate($("#goto-options [aria-selected=true]"));
 
   // --- Single keys: what they press says so in its data-key; "gc" is one after the other ---
   const everywhere = { "/": "main input[type=search]", "[": "#page-previous", "]": "#page-next" };

@@ -393,6 +393,10 @@ def test_the_list_is_narrowed_by_kind_words_and_person(signed_in, snapshot):
     ]
     assert listed(writer, "") == listed(writer, "?whose=everybody") == [theirs.pk]
     assert "No run matches" in Page(admin.get(reverse("runs") + "?kind=restore")).words
+    OnboardingRun.objects.all().delete()
+    page = Page(admin.get(reverse("runs")))
+    assert "No runs yet Bring new users from a file, with the button above. Or tick several users" in page.words
+    assert len([told for _, told in page.tags if "primary" in told.get("class", "").split()]) == 1
 
 
 def test_names_go_from_a_run_when_the_setting_says_and_the_page_says_when(admin, settings):

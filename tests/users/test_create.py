@@ -16,7 +16,19 @@ from users import operations, passwords
 from users.models import Operation
 from users.tasks import purge_secrets
 
-from .conftest import MAYA, filled, new_url, newcomer, operation_url, shown_password, tenant, trail, user_url, users_url
+from .conftest import (
+    MAYA,
+    edit_url,
+    filled,
+    new_url,
+    newcomer,
+    operation_url,
+    shown_password,
+    tenant,
+    trail,
+    user_url,
+    users_url,
+)
 
 USED = "This form was used already It was sent before with other values, so it is not sent again."
 CUSTOM = "contosotrading.example"
@@ -166,6 +178,10 @@ def test_nobody_starts_in_a_federated_domain(writer, directory):
 def test_no_password_is_called_lost_where_none_was_typed(writer):
     words = Page(writer.post(new_url(), newcomer(writer, usage_location=""))).words
     assert "Nothing was created. Everything you typed is still here." in words
+    assert "but for the password" not in words
+    fields = filled(writer, edit_url(seed.SPECIAL_USERS["plain"]), display_name="", first_name="", last_name="")
+    words = Page(writer.post(edit_url(seed.SPECIAL_USERS["plain"]), fields | {"step": "review"})).words
+    assert "Nothing was changed. Everything you typed is still here." in words
     assert "but for the password" not in words
 
 
