@@ -232,5 +232,5 @@ def refresh(request: OperatorRequest) -> HttpResponse:
     context: dict[str, Any] = {"run": under_way}
     if under_way is None:
         context["last"] = SyncRun.objects.filter(open=None).order_by("-pk").first()
-        context["silent"] = [source for source in _configured_of(Source.objects.all()) if source.silent]
+        context["silent"] = [source for source in _configured_of(list(Source.objects.all())) if source.silent]
     return render(request, "customers/list.html#sync_status", context, status=200 if under_way is not None else 286)
