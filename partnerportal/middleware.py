@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.signals import request_finished
 from django.db import OperationalError
 from django.dispatch import receiver
@@ -155,6 +157,17 @@ def same_origin_only(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
+class Sessions(SessionMiddleware):
+    """Django's, with a page in words where the session cannot be kept: that comes after the view and its errors."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        try:
+            return super().process_response(request, response)
+        except OperationalError:
+            logger.exception("a session could not be kept")
+            return problems.answer(request, problems.busy(unsafe=request.method not in ("GET", "HEAD")))
+
+
 def session_limits(get_response: GetResponse) -> GetResponse:
     """30 minutes without a click, 12 hours in all. What a page asks for by itself keeps nothing alive.
 
@@ -162,8 +175,13 @@ def session_limits(get_response: GetResponse) -> GetResponse:
     """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        sessions.apply_limits(request)
-        request.grant = sessions.current_grant(request)  # type: ignore[attr-defined]
+        try:
+            sessions.apply_limits(request)
+            request.grant = sessions.current_grant(request)  # type: ignore[attr-defined]
+        except OperationalError:  # a session that is over could not be ended: nobody is let in by it
+            logger.exception("the database does not answer")
+            request.grant, request.user = None, AnonymousUser()  # type: ignore[attr-defined]
+            return problems.answer(request, problems.busy(unsafe=False))
         return get_response(request)
 
     return middleware

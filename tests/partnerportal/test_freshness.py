@@ -224,3 +224,22 @@ def test_public_pages_ask_nobody(signed_in, sandbox, move_clock):
     move_clock(16 * MINUTE)
     browser.get("/session/")
     assert asked(sandbox) == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_is_over_and_cannot_be_ended_lets_nobody_in_and_says_why(signed_in, move_clock):
+    browser = signed_in("admin")
+    move_clock(31 * MINUTE)
+    with busy_for('DELETE FROM "partnerportal_tokencache"'):
+        answer = browser.get("/gdap/")
+    assert (answer.status_code, BUSY in Page(answer).words) == (503, True)
+    assert "Sign out" not in Page(answer).words
+    assert browser.get("/gdap/").status_code in (302, 401)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sign_in_that_cannot_be_remembered_says_why(visitor):
+    with busy_for('INSERT INTO "django_session"'):
+        answer = visitor.get("/signin/")
+    assert (answer.status_code, BUSY in Page(answer).words) == (503, True)
+    assert visitor.get("/signin/").status_code == 302
