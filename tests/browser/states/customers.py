@@ -1,5 +1,7 @@
 """The customer list, one customer, matches, GDAP and the sources."""
 
+import re
+
 from playwright.sync_api import Page, expect
 
 from partnerportal.sandbox import seed
@@ -112,7 +114,7 @@ def matches_to_confirm(stage: Stage) -> Page:
         page.goto(users_of(name))
     stage.portal.finish(stage.portal.manage("sync_customers"))
     page.goto("/matches/")
-    page.get_by_role("link", name="Confirm all").click()
+    page.get_by_role("link", name=re.compile("^Confirm (all|the) ")).click()
     expect(page.get_by_role("button", name="Link")).to_be_visible()
     return page
 
