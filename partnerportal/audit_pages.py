@@ -191,7 +191,7 @@ def _line(intent: AuditEvent, outcome: AuditEvent | None) -> tuple[object, ...]:
         told.target_id or intent.target_id,
         outcome.get_outcome_display() if outcome else "Not concluded",
         told.detail,
-        "; ".join(f"{name}: {before} → {after}" for name, (before, after) in intent.fields.items()),
+        "; ".join(f"{name}: {before} → {after}" for name, (before, after) in sorted(intent.fields.items())),
         told.status,
         told.code,
         intent.request_id,

@@ -137,7 +137,7 @@ def pytest(arguments: list[str], database: str) -> tuple[int, list[str]]:
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)
-            if line.startswith(("FAILED ", "ERROR ")):
+            if line.startswith(("FAILED tests/", "ERROR tests/")):  # and not what a test has logged
                 failures.append(line.rstrip())
     return process.returncode, failures
 

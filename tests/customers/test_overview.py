@@ -427,7 +427,10 @@ def test_the_weeks_are_a_chart_and_a_table(signed_in, snapshot, gdap_read):
     ends_in(3, extends=True)
     ends_in(500)
     page = mine(look(signed_in("reader")))
-    assert "3 active relationships (a customer may have several), 1 of them without an end in the next 12 months." in page.words
+    assert (
+        "3 active relationships (a customer may have several), 1 of them without an end in the next 12 months."
+        in page.words
+    )
     week = re.search(r'aria-label="Week of ([^:]+): 1 end, 1 extend by themselves"', page.html)
     assert week
     table = page.html.split("<details>")[1]

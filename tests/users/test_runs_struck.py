@@ -1,6 +1,7 @@
 """What strikes a run from outside while it is under way: its database, its tokens, its people, a restored backup."""
 
 import contextlib
+import gc
 import os
 import resource
 import sqlite3
@@ -148,6 +149,7 @@ def test_while_the_disk_of_the_database_is_full_nothing_is_sent_and_afterwards_a
 @contextlib.contextmanager
 def no_file_handle_left() -> Iterator[None]:
     """Every number that a file could have is taken."""
+    gc.collect()  # else sockets that nobody holds any more are closed in the middle
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
     taken: list[int] = []
@@ -174,7 +176,9 @@ def test_a_process_without_a_file_handle_left_sends_nothing_that_it_cannot_store
         for _ in range(2):
             with contextlib.suppress(OSError, OperationalError):
                 worker.take()
-    assert directory.writes() == []
+    # As a rule nothing. A handle that the cloud beside us lets go meanwhile is enough for both, to store and to send.
+    stored = set(map(str, Operation.objects.values_list("op_id", flat=True)))
+    assert {line["request_id"] for line in directory.writes()} <= stored
     assert "refused" not in states(found)
     beat(OnboardingRow.SILENT + OnboardingRow.LOST)
     worker.drain()
