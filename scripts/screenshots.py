@@ -183,7 +183,7 @@ def onboarding(camera: Camera) -> None:
         page.get_by_role("link", name="Sign in again to create them").click()
         page.get_by_role("button", name="Maya Okafor (admin)").click()
         page.get_by_role("button", name="Create 5 users in 1 customer").click()
-        page.get_by_role("heading", name="5 of 8 rows done").wait_for(timeout=60_000)
+        page.get_by_role("heading", name="6 of 6 rows done").wait_for(timeout=60_000)
         camera.take(page, "onboarding-run")
 
 

@@ -78,8 +78,8 @@ def fix_of(row: OnboardingRow, kind: str) -> str:
             return f"Ask {settings.ACCESS_CONTACT} for the role, then press Try again on the page of the run."
         case State.UNKNOWN:
             return "Press Try again on the page of the run: it is looked up before anything is sent."
-        case State.STOPPED if row.problems:
-            return "Mend the row and upload it again."
+        case State.STOPPED if row.problems:  # of users who were ticked, the reason says all
+            return "Press Fix on the page of the run, and mend the row there." if row.typed else ""
         case State.REFUSED | State.STOPPED:
             return "Mend what the reason names, then press Try again on the page of the run."
     return ""

@@ -449,6 +449,7 @@ def test_the_rows_that_need_a_change_go_into_a_run_of_their_own_once(admin, dire
     assert "1 of 1 row done" in page.words
     assert "1 row was left out." in page.words
     assert "Fix 1 row" in page.words
+    assert "Press Fix on the page of the run, and mend the row there." in page.words
     for _ in range(2):  # pressed twice
         answer = admin.post(reverse("run", args=[run.key]), {"step": "mend"})
     mending = OnboardingRun.objects.get(origin=run)
