@@ -16,7 +16,6 @@ from django.urls import reverse
 
 from partnerportal import audit
 from partnerportal.models import AuditEvent, Operator, TokenCache
-from partnerportal.templatetags.portal import deed
 
 from . import countries, favourites, standing
 from .merge import TENANT_ID
@@ -127,7 +126,7 @@ def _entries(text: str, *, by: Operator) -> list[Hit]:
     return [
         Hit(
             reverse("audit-event", args=[event.pk]),
-            [(f"{deed(event.action)}: {event.target_name or event.customer_name or event.actor_name}", False)],
+            [(f"{audit.deed(event.action)}: {event.target_name or event.customer_name or event.actor_name}", False)],
             [(event.customer_name, False)],
         )
         for event in found

@@ -78,6 +78,12 @@ def _fit(name: str, text: str) -> str:
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")[:longest]
 
 
+def deed(action: str) -> str:
+    """What somebody did, as the trail has it, at the beginning of a line: "gdap sync" is "GDAP sync"."""
+    words = " ".join("GDAP" if word == "gdap" else word for word in action.split(" "))
+    return words[:1].upper() + words[1:]
+
+
 def readable(by: Operator) -> AppendOnly:
     """The part of the trail that this operator may read: a Portal.Admin all of it, others their own."""
     events = AuditEvent.objects.all()

@@ -22,9 +22,10 @@ from django.utils import timezone
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from partnerportal import clock
+from partnerportal import audit, clock
 
 register = template.Library()
+register.filter("deed", audit.deed)
 
 
 def filled(form: str, *pieces: object) -> SafeString:
@@ -140,13 +141,6 @@ def when(value: datetime | None) -> SafeString | str:
     else:
         words = _date_words(moment)
     return _time_element(moment, words)
-
-
-@register.filter
-def deed(action: str) -> str:
-    """What somebody did, as the trail has it, at the beginning of a line: "gdap sync" is "GDAP sync"."""
-    words = " ".join("GDAP" if word == "gdap" else word for word in action.split(" "))
-    return words[:1].upper() + words[1:]
 
 
 @register.filter
