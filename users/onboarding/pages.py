@@ -207,9 +207,7 @@ def _run_page(
         "poll_url": with_query(run_url(run), {"status": chosen.key, "page": page.number, "said": said}),
         "news": said != request.GET.get("said", said),
         "needs_sign_in": run.state in OnboardingRun.HALTED and steering.needs_sign_in(run),
-        "can_try_again": run.rows.filter(problems=[], state__in=(*steering.AGAIN, RowState.UNKNOWN)).count()
-        if is_over
-        else 0,
+        "can_try_again": steering.to_try(run).count() if is_over else 0,
         "can_mend": drafts.to_mend(run).count() if own and is_over else 0,
         "can_undo": run.kind == Operation.Kind.CREATE and is_over and counts["done"],
         "mail": news.how_it_went(run) if own else "",

@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max, Min, Q, Value
+from django.db.models import Max, Min, Q, QuerySet, Value
 from django.db.models.functions import Concat
 from django.db.models.lookups import In
 
@@ -161,7 +161,7 @@ def try_again(run: OnboardingRun, *, by: Operator, grant: TokenCache) -> int:
             _give_tokens(run, grant, goes_on=run.let_it_finish)
         opened = {"detail": "", "code": "", "correlation_id": "", "tries": 0, "not_before": None, "decided_at": None}
         opened |= {"held": False, "nudged": False}
-        for row in run.rows.filter(state__in=AGAIN, problems=[]):
+        for row in to_try(run).exclude(state=RowState.UNKNOWN):
             count += _reopen(row, {"state": RowState.QUEUED, "op_id": uuid.uuid4(), "operation": None, **opened})
         for row in run.rows.filter(state=RowState.UNKNOWN):
             count += _reopen(row, {"state": RowState.SENT, **opened})
@@ -172,6 +172,14 @@ def try_again(run: OnboardingRun, *, by: Operator, grant: TokenCache) -> int:
     if not count:
         run.refresh_from_db()
     return count
+
+
+def to_try(run: OnboardingRun) -> QuerySet[OnboardingRow]:
+    """The rows of a run that "Try again" opens. Not those that have gone into a run of mended rows: tried here as well,
+    the same person would be created twice, under two names. Thrown away there, they come back.
+    """
+    mended = OnboardingRow.objects.filter(run__origin=run, run__kind=Operation.Kind.CREATE).values("line")
+    return run.rows.filter(state__in=(*AGAIN, RowState.UNKNOWN), problems=[]).exclude(line__in=mended)
 
 
 def _reopen(row: OnboardingRow, values: dict[str, Any]) -> int:

@@ -467,6 +467,21 @@ def test_the_rows_that_need_a_change_go_into_a_run_of_their_own_once(admin, dire
     assert OnboardingRun.objects.count() == 2
 
 
+def test_a_row_that_is_being_mended_is_not_tried_again_where_it_came_from(admin, sandbox, directory):
+    run = sent(admin, ("Jon", "Smith", "jon.smith", "NL", "", ""))
+    sandbox.fault("partnercenter", "status", method="POST", path="/users$", status=400)
+    run = started(admin, run)
+    url = reverse("run", args=[run.key])
+    assert "Try 1 row again" in Page(admin.get(url)).words
+    mending_url = admin.post(url, {"step": "mend"})["Location"]
+    asked = len(directory.writes())
+    assert "Try 1 row again" not in Page(admin.get(url)).words
+    assert "No row was tried again, and nothing was changed" in Page(admin.post(url, {"step": "again"})).words
+    assert (list(run.rows.values_list("state", flat=True)), len(directory.writes())) == (["refused"], asked)
+    admin.post(mending_url, {"step": "discard"})
+    assert "Try 1 row again" in Page(admin.get(url)).words
+
+
 def test_who_did_not_start_a_run_mends_none_of_its_rows(writer, admin):
     run = started(writer, sent(writer, ("Ada", "Lind", "böse", "NL", "", ""), ("Jon", "Smith", "", "NL", "", "")))
     assert "Fix 1 row" not in Page(admin.get(reverse("run", args=[run.key]))).words
