@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+import zlib
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -28,8 +29,8 @@ def tenant_id(number: int) -> str:
 
 
 def name(number: int, changed: int, size: int) -> str:
-    """Every n-th customer is renamed, so that the changed ones stand all over the list; every fifth has an accent."""
-    renamed = changed and number % max(1, size // changed) == 0
+    """About so many are renamed, scattered all over the list and in the order of names; every fifth has an accent."""
+    renamed = changed and zlib.crc32(b"%d" % number) % max(1, size // changed) == 0
     first = "Bäckerei" if number % 5 == 0 else "Bench"
     return f"{first} Customer {number:07d}{f' renamed {changed}' if renamed else ''}"
 

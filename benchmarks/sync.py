@@ -187,8 +187,8 @@ def naive() -> None:
     from partnerportal.upstream.partner_center import PartnerCenter
 
     token = Secret("bench")
-    mine = (merge.from_partner_center(row) for page in PartnerCenter(token).customers() for row in page)
-    theirs = (merge.from_avepoint(row) for page in AvePoint(token).customers() for row in page)
+    mine = map(merge.from_partner_center, _rows(PartnerCenter(token).customers()))
+    theirs = map(merge.from_avepoint, _rows(AvePoint(token).customers()))
     rows = [*((SourceName.PARTNER_CENTER, row) for row in mine), *((SourceName.AVEPOINT, row) for row in theirs)]
     for source, row in rows:
         if row is None:
@@ -198,6 +198,10 @@ def naive() -> None:
         known = {"name": row.name, "sort_name": row.name.lower(), "domain": row.domain, "search_text": row.name}
         customer, _ = Customer.objects.update_or_create(key=key, defaults=known)
         SourceRow.objects.update_or_create(source=source, source_id=key, defaults={**told, "customer": customer})
+
+
+def _rows(pages: Iterator[Any]) -> Iterator[Any]:
+    return (row for page in pages for stretch in page for row in stretch.rows)
 
 
 def _set_up() -> None:

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from partnerportal.upstream.avepoint import AvePointCustomer
+from partnerportal.upstream.paging import Stretch
 from partnerportal.upstream.partner_center import CustomerRow
 
 from . import matches, snapshot, staging
@@ -83,9 +84,9 @@ def swap(walks: Mapping[SourceName, Sequence[Seen]], now: datetime, *, partial: 
     """What a sync does in the end, with rows that are in memory already."""
     with transaction.atomic():
         run = SyncRun.objects.create(state=SyncRun.State.DONE, open=None)
-        rolls = {source: staging.RollCall() for source in walks}
+        rolls = {source: staging.RollCall(source) for source in walks}
         for source, rows in walks.items():
-            staging.stage(run, source, rows, rolls[source])
+            staging.stage(run, [Stretch(b"", len(rows), tuple(rows))], rolls[source])
         put_in_place(run, rolls, now, partial=partial)
         run.delete()
 
@@ -99,7 +100,9 @@ def put_in_place(
     """
     with transaction.atomic():
         snapshot.hold()  # whoever decides on a match meanwhile waits for us, or we for them
-        absent = [pk for source, roll in rolls.items() if source not in partial for pk in staging.absent(source, roll)]
+        absent = [pk for source, roll in rolls.items() if source not in partial for pk in staging.absent(roll)]
+        for roll in rolls.values():
+            roll.remember()
         ids = staging.few_ids(run, rolls, absent, snapshot.FEW)
         if ids is None:
             _put_many(run, rolls, absent, now)

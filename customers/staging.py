@@ -1,25 +1,33 @@
 """What a sync under way has read: compared page by page with what we know; only what is new or different is stored.
 
-So a sync holds no list in memory, but for a byte a row, and what did not change is never written.
+So a sync holds no list in memory, but for five bytes a row, and what did not change is never written, nor read in full.
 """
 
+from array import array
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from django.db import IntegrityError, connection, transaction
 from django.db.models import AutoField, BooleanField, CharField, ForeignKey, Model, TextField
 
+from partnerportal import clock
+from partnerportal.upstream.paging import Familiar, Stretch
+
 from . import search
-from .models import Customer, SourceName, SourceRow, StagedRow, SyncRun
+from .models import Customer, KnownStretch, SourceName, SourceRow, StagedRow, SyncRun
 
 if TYPE_CHECKING:
     from .merge import Seen
 
+IdT = TypeVar("IdT", int, bytes)
+
 FIELDS = ("given_id", "name", "domain", "country", "owner_email", "status", "relationship")
 BATCH = 500  # rows in one statement; the database has a limit of variables
+PKS = "I"  # four bytes for a primary key in a `KnownStretch`
+MOST_PKS = 1 << 32
 ASKED = 16_000  # rows that are asked for at once, while other threads read pages: each question may wait for them
 
 
@@ -29,14 +37,21 @@ def told_by(source: str) -> list[str]:
 
 
 class RollCall:
-    """Which of the rows that we know a walk has brought, by their primary keys: a byte each, so that a million are
-    little.
+    """Which of the rows of a source that we know its walk has brought, by their primary keys: a byte each, so that a
+    million are little. Made before the walk, for it asks the database.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
+        self.source = source
         self.same = 0  # how many came as we know them
-        self.is_first: bool | None = None  # whether we know no row of this source; None until the first page came
+        self.is_first = not SourceRow.objects.filter(source=source).exists()  # whether we know none
         self._came = bytearray()
+        stretches = KnownStretch.objects.filter(source=source).values_list("mark", "rows")
+        self._known = {bytes(mark): bytes(rows) for mark, rows in stretches}
+        self._again: set[bytes] = set()  # marks of those that came as a whole
+        self._new: dict[bytes, bytes] = {}  # stretches of nothing but rows as we know them
+        # Once a day everything is read and compared, whatever we may have thought that we knew.
+        self.familiar = Familiar(self._known.keys(), f"{clock.now():%Y-%m-%d}".encode())
 
     def call(self, pk: int) -> bool:
         """Note that this row came; False when it had come before."""
@@ -48,39 +63,86 @@ class RollCall:
     def has(self, pk: int) -> bool:
         return pk < len(self._came) and bool(self._came[pk])
 
+    def call_known(self, mark: bytes) -> None:
+        """Note that the rows of this stretch came as we know them."""
+        pks = array(PKS, self._known[mark])
+        firsts = sum(map(self.call, pks))
+        self.same += firsts
+        if firsts == len(pks):  # else one of them has come before, and may be different from now on
+            self._again.add(mark)
 
-def stage(run: SyncRun, source: str, rows: "Sequence[Seen]", roll: RollCall) -> None:
+    def learn(self, mark: bytes, pks: Sequence[int]) -> None:
+        """Note that these rows, none of which had come before, are all of a stretch."""
+        if mark and max(pks) < MOST_PKS:
+            self._new[mark] = array(PKS, pks).tobytes()
+
+    def remember(self) -> None:
+        """Keep what came as a whole for the next walk, and nothing else. Part of putting the walk in place."""
+        known = KnownStretch.objects.filter(source=self.source)
+        if not self._again:
+            known.delete()
+        for marks in slices(self._known.keys() - self._again):
+            known.filter(mark__in=marks).delete()
+        new = [KnownStretch(source=self.source, mark=mark, rows=rows) for mark, rows in self._new.items()]
+        KnownStretch.objects.bulk_create(new, batch_size=BATCH)
+
+
+def stage(run: SyncRun, stretches: "Sequence[Stretch[Seen]]", roll: RollCall) -> None:
     """Take rows of a walk: what is as we know it is noted on the roll, the rest is stored.
 
     Of rows with one id the first counts, or of those that come together the one that we know: a page that comes twice
     brings each row once.
     """
-    if roll.is_first is None:
-        roll.is_first = not SourceRow.objects.filter(source=source).exists()
-    news = rows if roll.is_first else [row for some in _pieces(rows) for row in _news(source, some, roll)]
+    unread = [stretch.mark for stretch in stretches if stretch.number and not stretch.rows]
+    for mark in unread:
+        roll.call_known(mark)
+    read = [stretch for stretch in stretches if stretch.rows]
+    rows = [row for stretch in read for row in stretch.rows]
+    if not roll.is_first:
+        rows = [row for some in _pieces(read) for row in _news(some, roll)]
     # In the order of the ids, for the index: that takes half the time.
-    values = [(run.pk, source, *row) for row in sorted(news, key=attrgetter("source_id"))]
+    values = [(run.pk, roll.source, *row) for row in sorted(rows, key=attrgetter("source_id"))]
     _insert("customers_stagedrow", ("run_id", "source", "source_id", *FIELDS), values, may_be_there=True)
 
 
-def _pieces(rows: "Sequence[Seen]") -> "Iterator[Sequence[Seen]]":
-    for start in range(0, len(rows), ASKED):
-        yield rows[start : start + ASKED]
+def _pieces(stretches: "Sequence[Stretch[Seen]]") -> "Iterator[list[Stretch[Seen]]]":
+    """As many rows as are asked for at once."""
+    some, rows = [], 0
+    for stretch in stretches:
+        some.append(stretch)
+        rows += stretch.number
+        if rows >= ASKED:
+            yield some
+            some, rows = [], 0
+    if some:
+        yield some
 
 
-def _news(source: str, rows: "Sequence[Seen]", roll: RollCall) -> "Iterator[Seen]":
-    """The rows that are new, different or back again; the others are noted."""
-    rest = _unlike(source, rows, roll)
-    known = _known(source, [row.source_id for row in rest])
-    for row in rest:
+def _news(stretches: "Sequence[Stretch[Seen]]", roll: RollCall) -> "list[Seen]":
+    """The rows that are new, different or back again. The others are noted, and the stretches of nothing but these."""
+    rows = [row for stretch in stretches for row in stretch.rows]
+    pks = [pk if pk and roll.call(pk) else -pk for pk in _same(roll.source, rows)]  # negative: it came before
+    known = _known(roll.source, [row.source_id for row, pk in zip(rows, pks, strict=True) if not pk])
+    news = []
+    for number, (row, pk) in enumerate(zip(rows, pks, strict=True)):
+        if pk:
+            continue
         ours = known.get(row.source_id)
         if ours is None:
-            yield row
+            news.append(row)
         elif roll.call(ours[0]):
             if ours[1] and ours[2:] == row:
-                roll.same += 1
+                pks[number] = ours[0]
             else:
-                yield row
+                news.append(row)
+    roll.same += sum(pk > 0 for pk in pks)
+    start = 0
+    for stretch in stretches:
+        here = pks[start : start + len(stretch.rows)]
+        start += len(stretch.rows)
+        if min(here) > 0:
+            roll.learn(stretch.mark, here)
+    return news
 
 
 def _known(source: str, source_ids: list[str]) -> dict[str, tuple[Any, ...]]:
@@ -107,28 +169,30 @@ def _told(source: str) -> str:
     return ", ".join(["source_id", *(name if name in told_by(source) else "''" for name in FIELDS)])
 
 
-def _unlike(source: str, rows: "Sequence[Seen]", roll: RollCall) -> "Sequence[Seen]":
-    """The rows that SQLite does not find to be as we know them. It compares while the threads go on that read pages;
-    one by one its rows would have to wait for these.
+def _same(source: str, rows: "Sequence[Seen]") -> list[int]:
+    """For each row the primary key of ours that SQLite finds to be the same, or 0. It compares while the threads go on
+    that read pages; one by one its rows would have to wait for these. The cross join keeps the tables in order.
     """
+    found = [0] * len(rows)
     if connection.vendor != "sqlite":
-        return rows
+        return found
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""SELECT group_concat(ours.id), group_concat(came.key) FILTER (WHERE ours.id IS NULL)
-            FROM json_each(%s) came LEFT JOIN customers_sourcerow ours
-            ON ours.source = %s AND ours.source_id = json_extract(came.value, '$[0]')
+            f"""SELECT group_concat(came.key), group_concat(ours.id)
+            FROM json_each(%s) came CROSS JOIN customers_sourcerow ours
+            WHERE ours.source = %s AND ours.source_id = json_extract(came.value, '$[0]')
             AND {_COUNTS} AND json_array({_told(source)}) = came.value""",  # noqa: S608  # nosec B608
             [msgspec.json.encode(rows).decode(), source],
         )
-        same, others = (list(map(int, told.split(","))) if told else [] for told in cursor.fetchone())
-    roll.same += sum(map(roll.call, same))
-    return [rows[number] for number in sorted(others)]
+        numbers, pks = (map(int, told.split(",")) if told else () for told in cursor.fetchone())
+    for number, pk in zip(numbers, pks, strict=True):
+        found[number] = pk
+    return found
 
 
-def count(run: SyncRun, source: str, roll: RollCall) -> int:
+def count(run: SyncRun, roll: RollCall) -> int:
     """How many different rows this walk has brought."""
-    return roll.same + StagedRow.objects.filter(run=run, source=source).count()
+    return roll.same + StagedRow.objects.filter(run=run, source=roll.source).count()
 
 
 def waiting(run: SyncRun, sources: Collection[str]) -> Iterator[list[tuple[str, ...]]]:
@@ -144,9 +208,9 @@ def waiting(run: SyncRun, sources: Collection[str]) -> Iterator[list[tuple[str, 
         yield rows
 
 
-def absent(source: str, roll: RollCall) -> list[int]:
+def absent(roll: RollCall) -> list[int]:
     """The rows that counted so far and that this walk did not bring, by their primary keys."""
-    counted = SourceRow.objects.filter(source=source, gone_at=None).values_list("pk", flat=True)
+    counted = SourceRow.objects.filter(source=roll.source, gone_at=None).values_list("pk", flat=True)
     return [pk for pk in counted.iterator(chunk_size=10_000) if not roll.has(pk)]
 
 
@@ -276,7 +340,7 @@ def _copy(table: str, names: str, rows: Sequence[Sequence[Any]]) -> None:
             copy.write_row(row)
 
 
-def slices(ids: Collection[int]) -> list[list[int]]:
+def slices(ids: "Collection[IdT]") -> "list[list[IdT]]":
     """These ids in order, as many at once as one statement takes."""
     ordered = sorted(ids)
     return [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -24,6 +24,7 @@ from partnerportal.permissions import Permission, may
 from partnerportal.upstream import avepoint, tokens
 from partnerportal.upstream.errors import Refused, SignInAgain, UpstreamError
 from partnerportal.upstream.http import budget
+from partnerportal.upstream.paging import Stretch
 from partnerportal.upstream.partner_center import PartnerCenter
 
 from . import merge, shortage, staging
@@ -50,8 +51,8 @@ class LeaseLost(Exception):
 class Walk:
     """One source on its way to us. A thread fills its fields while the main thread reads them."""
 
-    source: SourceName
-    read: Callable[["Walk"], Iterator[Sequence[merge.Seen]]]
+    roll: staging.RollCall
+    read: Callable[["Walk"], Iterator["Page"]]
     rows: int = 0  # so far, those that come twice included
     pages: int = 0
     took: float = 0.0  # seconds
@@ -61,7 +62,10 @@ class Walk:
     skipped: bool = False  # nobody was asked, so nothing is known to be wrong
     short: bool = False  # it came whole, and brought far too little
     stopped: bool = False
-    roll: staging.RollCall = field(default_factory=staging.RollCall)
+
+    @property
+    def source(self) -> SourceName:
+        return SourceName(self.roll.source)
 
     def go(self, pages: "Pages") -> None:
         """Hand over page after page, each read with a budget of its own, and None at the end. What goes wrong ends up
@@ -75,7 +79,7 @@ class Walk:
                     page = next(iterator, None)
                 if page is None:
                     break
-                self.rows, self.pages = self.rows + len(page), self.pages + 1
+                self.rows, self.pages = self.rows + sum(stretch.number for stretch in page), self.pages + 1
                 self._hand_over(pages, page)
                 if time.monotonic() > began + LONGEST_WALK:
                     self.problem = f"{self.source.label} did not come to the end of its list in time."
@@ -89,14 +93,15 @@ class Walk:
             self.took = time.monotonic() - began
             self._hand_over(pages, None)
 
-    def _hand_over(self, pages: "Pages", page: Sequence[merge.Seen] | None) -> None:
+    def _hand_over(self, pages: "Pages", page: "Page | None") -> None:
         while not self.stopped:
             with contextlib.suppress(queue.Full):  # the main thread is behind, or has gone
                 pages.put((self, page), timeout=0.5)
                 return
 
 
-Pages = queue.Queue[tuple[Walk, Sequence[merge.Seen] | None]]
+Page = Sequence[Stretch[merge.Seen]]
+Pages = queue.Queue[tuple[Walk, Page | None]]
 
 
 def request_sync(*, by: Operator | None = None, grant: TokenCache | None = None) -> tuple[SyncRun, bool]:
@@ -165,11 +170,16 @@ def cancel(run: SyncRun, *, by: Operator) -> bool:
 
 def _walks(run: SyncRun) -> list[Walk]:
     """Partner Center first, app-only where the registration allows it; AvePoint where it is configured."""
-    partner_center = _as_a_person(run) if app_only_refused.is_set() else Walk(SourceName.PARTNER_CENTER, _app_only)
-    return [partner_center, *([Walk(SourceName.AVEPOINT, _avepoint_pages)] if avepoint.configured() else [])]
+    of_people = app_only_refused.is_set()
+    walks = [_as_a_person(run) if of_people else _walk(SourceName.PARTNER_CENTER, _app_only)]
+    return [*walks, _walk(SourceName.AVEPOINT, _avepoint_pages)] if avepoint.configured() else walks
 
 
-def _app_only(walk: Walk) -> Iterator[Sequence[merge.Seen]]:
+def _walk(source: SourceName, read: Callable[[Walk], Iterator[Page]]) -> Walk:
+    return Walk(staging.RollCall(source), read)
+
+
+def _app_only(walk: Walk) -> Iterator[Page]:
     """Partner Center's list for our own registration; a refusal at its door is remembered."""
     try:
         yield from _partner_center_pages(PartnerCenter(tokens.app_only_partner_center()), walk)
@@ -183,7 +193,7 @@ def _app_only(walk: Walk) -> Iterator[Sequence[merge.Seen]]:
 
 def _as_a_person(run: SyncRun) -> Walk:
     """Partner Center's list with the token of the operator who asked; left alone when nobody did, or who did is out."""
-    walk = Walk(SourceName.PARTNER_CENTER, lambda walk: _partner_center_pages(client, walk))
+    walk = _walk(SourceName.PARTNER_CENTER, lambda walk: _partner_center_pages(client, walk))
     # As it is now: since the run began, they may have signed in anew, or out.
     grant = TokenCache.objects.filter(syncrun=run).select_related("operator").first()
     if grant is None:
@@ -199,19 +209,25 @@ def _as_a_person(run: SyncRun) -> Walk:
     return walk
 
 
-def _partner_center_pages(client: PartnerCenter, walk: Walk) -> Iterator[Sequence[merge.Seen]]:
-    for page in client.customers():
+def _partner_center_pages(client: PartnerCenter, walk: Walk) -> Iterator[Page]:
+    for page in client.customers(walk.roll.familiar):
         walk.unreadable = client.quarantined
-        yield [merge.from_partner_center(row) for row in page]
+        yield [Stretch(mark, number, tuple(map(merge.from_partner_center, rows))) for mark, number, rows in page]
 
 
-def _avepoint_pages(walk: Walk) -> Iterator[Sequence[merge.Seen]]:
+def _avepoint_pages(walk: Walk) -> Iterator[Page]:
     client = avepoint.AvePoint(avepoint.fetch_token())
-    for page in client.customers():
-        rows = [row for row in map(merge.from_avepoint, page) if row is not None]
-        walk.unusable += len(page) - len(rows)
+    for page in client.customers(walk.roll.familiar):
         walk.unreadable = client.quarantined
-        yield rows
+        yield [_usable(stretch, walk) for stretch in page]
+
+
+def _usable(stretch: Stretch[avepoint.AvePointCustomer], walk: Walk) -> Stretch[merge.Seen]:
+    """Without rows that cannot be ours. Such a stretch is read every time, for these are counted every time."""
+    rows = tuple(row for row in map(merge.from_avepoint, stretch.rows) if row is not None)
+    unusable = len(stretch.rows) - len(rows)
+    walk.unusable += unusable
+    return Stretch(b"" if unusable else stretch.mark, stretch.number - unusable, rows)
 
 
 def _walk_side_by_side(run: SyncRun, walks: Sequence[Walk]) -> list[Walk]:
@@ -247,7 +263,7 @@ def _walk_side_by_side(run: SyncRun, walks: Sequence[Walk]) -> list[Walk]:
     return ended
 
 
-def _waiting(pages: Pages) -> list[tuple[Walk, Sequence[merge.Seen] | None]]:
+def _waiting(pages: Pages) -> list[tuple[Walk, Page | None]]:
     """What has come, to be stored in one go, for a transaction a page costs more than the page. Nothing when nothing
     came within a heartbeat.
     """
@@ -261,7 +277,7 @@ def _waiting(pages: Pages) -> list[tuple[Walk, Sequence[merge.Seen] | None]]:
 
 
 def _store(
-    run: SyncRun, came: Sequence[tuple[Walk, Sequence[merge.Seen] | None]], walks: Sequence[Walk], *, anew: bool = False
+    run: SyncRun, came: Sequence[tuple[Walk, Page | None]], walks: Sequence[Walk], *, anew: bool = False
 ) -> None:
     """Stage the pages that came and say how far we are, as long as we hold the run: in one transaction, so that
     nobody who has lost it stages anything. `anew` drops what a run that died has left.
@@ -272,8 +288,8 @@ def _store(
         if anew:
             staging.forget()
         for walk in {walk.source: walk for walk, _ in came}.values():
-            rows = [row for other, page in came if other is walk for row in page or ()]
-            staging.stage(run, walk.source, rows, walk.roll)
+            stretches = [stretch for other, page in came if other is walk for stretch in page or ()]
+            staging.stage(run, stretches, walk.roll)
 
 
 # --- Putting it in place ------------------------------------------------------------------------------------
@@ -282,7 +298,7 @@ def _store(
 def _finish(run: SyncRun, walks: Sequence[Walk]) -> None:
     """Swap in what came whole, note the rest, close the run: all of it or nothing, and only if we still hold it."""
     now = clock.now()
-    found = {walk.source: staging.count(run, walk.source, walk.roll) for walk in walks}
+    found = {walk.source: staging.count(run, walk.roll) for walk in walks}
     for walk in walks:
         if not walk.problem and not _enough(walk, found[walk.source]):
             walk.short = True

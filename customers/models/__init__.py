@@ -12,7 +12,7 @@ from .gdap import (
     SecurityGroup,
 )
 from .matches import MatchDecision, MatchSuggestion, Reason
-from .sources import LEASE, NOBODY_YET, Source, SourceRow, StagedRow, SyncRun, avepoint_row
+from .sources import LEASE, NOBODY_YET, KnownStretch, Source, SourceRow, StagedRow, SyncRun, avepoint_row
 from .upstreams import GRAPH, LABELS, SourceName
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "GdapRelationship",
     "GdapState",
     "GdapSync",
+    "KnownStretch",
     "Label",
     "ListAnchor",
     "MatchDecision",

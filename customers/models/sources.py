@@ -222,6 +222,22 @@ class SyncRun(models.Model):
         return bool(cls.objects.filter(pk=pk, open=True).update(**closed))
 
 
+class KnownStretch(models.Model):
+    """Rows of a source that its last whole list brought one after the other, and which are as it told them then: what
+    begins with the same bytes need not be read again. A sync writes them anew; to delete them costs nothing but time.
+    """
+
+    source = models.CharField(max_length=20, choices=SourceName)
+    mark = models.BinaryField(max_length=16)  # see `paging.Familiar`
+    rows = models.BinaryField()  # the primary keys of their `SourceRow`s, four bytes each
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "mark"], name="one_known_stretch_a_mark")]
+
+    def __str__(self) -> str:
+        return f"{self.source}:{bytes(self.mark).hex()}"
+
+
 class StagedRow(models.Model):
     """A row that a sync under way has read. Nothing but the sync looks at it; the swap turns it into a `SourceRow`."""
 

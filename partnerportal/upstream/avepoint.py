@@ -13,9 +13,9 @@ import msgspec
 from django.conf import settings
 
 from partnerportal import clock
-from partnerportal.upstream.http import Call, Secret, send
-from partnerportal.upstream.paging import LoopGuard, Rows, same_resource
-from partnerportal.upstream.payload import BearerToken, NonEmpty, expect, parse, parse_row, parse_well, unintelligible
+from partnerportal.upstream.http import Answer, Call, Secret, send
+from partnerportal.upstream.paging import NOTHING_YET, Familiar, LoopGuard, Rows, Stretch, same_resource
+from partnerportal.upstream.payload import BearerToken, NonEmpty, expect, parse, parse_well, unintelligible
 
 SOURCE = "AvePoint"
 SPARE = timedelta(minutes=5)  # a token is renewed so long before it ends
@@ -53,9 +53,9 @@ class _Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Customers(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of nothing but good rows."""
+    """A page whose rows are still to be read."""
 
-    value: list[_Customer]
+    value: list[msgspec.Raw]
     odata_next: str = msgspec.field(name="@odata.nextLink", default="")
     plain_next: str = msgspec.field(name="nextLink", default="")
 
@@ -72,20 +72,19 @@ class AvePoint:
         self._token = token
         self.quarantined = 0  # rows of the last `customers()` without a usable id
 
-    def customers(self) -> Iterator[tuple[AvePointCustomer, ...]]:
+    def customers(self, familiar: Familiar = NOTHING_YET) -> Iterator[list[Stretch[AvePointCustomer]]]:
         """Page "All customers". The list may be partial by AvePoint's configuration. No paging is documented, but a
         next link is followed where there is one. Rows without an id are counted in `quarantined`; one may come twice.
         """
         url = link = f"{settings.AVEPOINT_URL}/partner/customers"
-        rows = Rows(_customer)
+        rows = Rows(_Customer, _Customer.customer)
         guard = LoopGuard(settings.CUSTOMER_PAGE_LIMIT)
         while True:
             answer = send(Call(source=SOURCE, method="GET", url=link, token=self._token))
             if answer.status == 401:
                 forget_token()
             expect(answer, 200, ours=_OURS)
-            page = parse_well(answer, _Customers) or parse(answer, _Page)
-            found = rows.of(answer, page.value)
+            page, found = _customers(answer, rows, familiar)
             self.quarantined = rows.quarantined
             yield found
             following = page.odata_next or page.plain_next
@@ -97,9 +96,16 @@ class AvePoint:
             guard.go_on(link, answer)
 
 
-def _customer(row: object) -> AvePointCustomer | None:
-    found = row if isinstance(row, _Customer) else parse_row(row, _Customer)
-    return found.customer() if found else None
+def _customers(
+    answer: Answer, rows: Rows[_Customer, AvePointCustomer], familiar: Familiar
+) -> tuple[_Customers | _Page, list[Stretch[AvePointCustomer]]]:
+    """A page of the list, and its rows."""
+    page = parse_well(answer, _Customers)
+    found = rows.well(page.value, familiar) if page else None
+    if page and found is not None:
+        return page, found
+    strictly = parse(answer, _Page)
+    return strictly, rows.one_by_one(answer, strictly.value)
 
 
 # --- Our own token ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from partnerportal.upstream.http import Secret
-from partnerportal.upstream.payload import Guid, moment, parse_row
+from partnerportal.upstream.payload import Guid, moment
 
 # --- What callers see ---------------------------------------------------------------------------------------
 
@@ -166,9 +166,9 @@ _DOMAIN_TYPES = {"0": "none", "1": "managed", "2": "federated"}
 
 
 class Customers(_Wire, frozen=True):
-    """A page of nothing but good rows."""
+    """A page whose rows are still to be read."""
 
-    items: list[Customer]
+    items: list[msgspec.Raw]
     links: Links | None = None
     continuation_token: str = ""
 
@@ -177,9 +177,3 @@ class Users(_Wire, frozen=True):
     items: tuple[User, ...]
     links: Links | None = None
     continuation_token: str = ""
-
-
-def customer_row(row: object) -> CustomerRow | None:
-    """The row of a list; None for one that cannot be read."""
-    customer = row if isinstance(row, Customer) else parse_row(row, Customer)
-    return customer.row() if customer else None

@@ -18,7 +18,7 @@ from partnerportal.upstream import directory
 from partnerportal.upstream import licences as wire
 from partnerportal.upstream.directory import CustomerProfile, CustomerRow, CustomerUser, UserPage
 from partnerportal.upstream.http import Answer, Call, Secret, origin_of, send
-from partnerportal.upstream.paging import LoopGuard, Rows, joined
+from partnerportal.upstream.paging import NOTHING_YET, Familiar, LoopGuard, Rows, Stretch, joined
 from partnerportal.upstream.payload import expect, guid, ids, parse, parse_well, unintelligible
 
 __all__ = ["CustomerProfile", "CustomerRow", "CustomerUser", "NewUser", "PartnerCenter", "Receipt", "UserPage"]
@@ -82,18 +82,17 @@ class PartnerCenter:
 
     # Customers
 
-    def customers(self) -> Iterator[tuple[CustomerRow, ...]]:
+    def customers(self, familiar: Familiar = NOTHING_YET) -> Iterator[list[Stretch[CustomerRow]]]:
         """All customers, in pages of 500. Page "Get a list of customers". A row without a usable id is counted in
         `quarantined`, not fatal; a page without one usable row is Unintelligible. A row may come twice.
         """
-        rows = Rows(directory.customer_row)
+        rows = Rows(directory.Customer, directory.Customer.row)
         guard = LoopGuard(settings.CUSTOMER_PAGE_LIMIT)
         after: Secret | None = None
         while True:
             answer = self._get("/customers", ("size", str(LARGEST_PAGE)), after=after)
-            page = parse_well(answer, directory.Customers) or parse(answer, directory.Collection)
+            page, found = _customers(answer, rows, familiar)
             after = _next_token(answer, "/customers", page.links, page.continuation_token)
-            found = rows.of(answer, page.items)
             self.quarantined = rows.quarantined
             yield found
             if after is None:
@@ -341,6 +340,18 @@ def _user_path(tenant_id: str, user_id: str) -> str:
 
 def _password(password: Secret, force_change: bool) -> dict[str, Any]:
     return {"passwordProfile": {"password": password, "forceChangePassword": force_change}}
+
+
+def _customers(
+    answer: Answer, rows: Rows[directory.Customer, CustomerRow], familiar: Familiar
+) -> tuple[directory.Customers | directory.Collection, list[Stretch[CustomerRow]]]:
+    """A page of the list, and its rows."""
+    page = parse_well(answer, directory.Customers)
+    found = rows.well(page.items, familiar) if page else None
+    if page and found is not None:
+        return page, found
+    strictly = parse(answer, directory.Collection)
+    return strictly, rows.one_by_one(answer, strictly.items)
 
 
 def _next_token(answer: Answer, path: str, links: directory.Links | None, continuation_token: str) -> Secret | None:

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from customers import merge, sync
+from customers import merge, staging, sync
 from customers.models import Customer, GdapSync, Source, SourceName, SourceRow, StagedRow, SyncRun
 from customers.views.sources import Health
 from partnerportal import clock
 from partnerportal.models import AuditEvent
+from partnerportal.upstream.paging import Stretch
 from tests.pages import Page
 
 pytestmark = pytest.mark.django_db
@@ -154,9 +155,9 @@ def under_way(snapshot, cast):
     run, _ = sync.request_sync(by=cast("reader"))
     held = SyncRun.claim(run.pk)
     assert held is not None
-    seen = [merge.Seen("11111111-1111-4111-8111-111111111111", "X", "Half a list")]
-    walk = sync.Walk(SourceName.AVEPOINT, lambda walk: iter(()), rows=1500, pages=3)
-    sync._store(held, [(walk, seen)], [walk])
+    seen = Stretch(b"", 1, (merge.Seen("11111111-1111-4111-8111-111111111111", "X", "Half a list"),))
+    walk = sync.Walk(staging.RollCall(SourceName.AVEPOINT), lambda walk: iter(()), rows=1500, pages=3)
+    sync._store(held, [(walk, [seen])], [walk])
     return held
 
 
@@ -180,7 +181,7 @@ def test_ones_own_sync_can_be_cancelled_and_changes_nothing(under_way, signed_in
     assert (run.state, run.open, run.cancelled_by.name) == (SyncRun.State.CANCELLED, None, "Ines Halloran")
     assert not StagedRow.objects.exists()
     with pytest.raises(sync.LeaseLost):
-        sync._finish(under_way, [sync.Walk(SourceName.AVEPOINT, lambda walk: iter(()))])
+        sync._finish(under_way, [sync.Walk(staging.RollCall(SourceName.AVEPOINT), lambda walk: iter(()))])
     with pytest.raises(sync.LeaseLost):
         sync._store(under_way, [], [])
     assert list(Customer.objects.order_by("pk").values()) == before

@@ -8,6 +8,7 @@ from django.db import connection
 
 from customers import matches, merge, places, snapshot, staging
 from customers.models import Customer, ListAnchor, SourceName, SourceRow, StagedRow, SyncRun
+from partnerportal.upstream.paging import Stretch
 from tests.customers.rows import NOON, ap, kept, known_rows, pc, suggestions, tenant, walk
 
 pytestmark = pytest.mark.django_db
@@ -19,13 +20,17 @@ def run():
     return SyncRun.objects.create(state=SyncRun.State.DONE, open=None)
 
 
+def stretch(*rows, mark=b""):
+    return Stretch(mark, len(rows), rows)
+
+
 def staged(run, *pages, source=PC):
     """(names that were stored, how many different rows came)"""
-    roll = staging.RollCall()
+    roll = staging.RollCall(source)
     for page in pages:
-        staging.stage(run, source, page, roll)
+        staging.stage(run, [stretch(*page)], roll)
     names = list(StagedRow.objects.filter(source=source).order_by("source_id").values_list("name", flat=True))
-    return names, staging.count(run, source, roll)
+    return names, staging.count(run, roll)
 
 
 def test_what_is_as_we_know_it_is_not_stored(run):

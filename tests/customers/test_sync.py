@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from customers import merge, sync, tasks
+from customers import merge, staging, sync, tasks
 from customers.models import Customer, Source, SourceName, SourceRow, StagedRow, SyncRun
 from partnerportal import clock
 from partnerportal.celery import transport_options
 from partnerportal.models import TokenCache
 from partnerportal.upstream import avepoint, partner_center
 from partnerportal.upstream import tokens as upstream_tokens
+from partnerportal.upstream.paging import Stretch
 from tests.pages import Page
 
 pytestmark = pytest.mark.django_db
@@ -270,8 +271,8 @@ def test_a_worker_that_takes_over_forgets_what_the_dead_one_has_staged(sandbox, 
     run, _ = sync.request_sync()
     dead = SyncRun.claim(run.pk)
     assert dead is not None
-    ghost = merge.Seen("99999999-9999-4999-8999-999999999999", "9", "Ghost")
-    walk = sync.Walk(SourceName.PARTNER_CENTER, lambda walk: iter(()))
+    ghost = Stretch(b"", 1, (merge.Seen("99999999-9999-4999-8999-999999999999", "9", "Ghost"),))
+    walk = sync.Walk(staging.RollCall(SourceName.PARTNER_CENTER), lambda walk: iter(()))
     sync._store(dead, [(walk, [ghost])], [walk])
     move_clock(61)
     sync.carry_out(run.pk)

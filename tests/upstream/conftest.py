@@ -28,6 +28,12 @@ def body(value: object, *, bom: bool = True) -> bytes:
     return (BOM if bom else b"") + json.dumps(value, separators=(",", ":")).encode()
 
 
+def customer_pages(client: Any) -> Iterator[tuple[Any, ...]]:
+    """The rows of `client.customers()`, page by page."""
+    for page in client.customers():
+        yield tuple(row for stretch in page for row in stretch.rows)
+
+
 def sent_text(call: responses.Call) -> str:
     """The body of a request."""
     sent = call.request.body

@@ -15,7 +15,7 @@ from partnerportal.upstream.errors import Broken, Forbidden, SignInAgain, Uninte
 from partnerportal.upstream.gdap_api import GdapApi, GdapCustomer
 from partnerportal.upstream.http import Secret
 
-from .conftest import TENANT, sent_text
+from .conftest import TENANT, customer_pages, sent_text
 
 LIST = "https://graph.avepointonlineservices.com/partner/customers"
 TOKEN = "https://identity.avepointonlineservices.com/connect/token"
@@ -44,7 +44,7 @@ def client(token: Secret) -> AvePoint:
 
 def test_customers_of_avepoint(wire: responses.RequestsMock, client: AvePoint) -> None:
     wire.get(LIST, json={"value": [row(1), row(2, jobStatus=5), {"id": "bare"}]})
-    (found,) = list(client.customers())
+    (found,) = list(customer_pages(client))
     assert found[0] == AvePointCustomer("id-1*", "AvePoint test", "a@avepoint.example", "Working", "Vietnam")
     assert found[1].job_status == "5"
     assert found[2] == AvePointCustomer("bare", "", "", "", "")
@@ -56,7 +56,7 @@ def test_a_next_page_of_avepoint_is_followed(wire: responses.RequestsMock, clien
     wire.get(LIST, json={"value": [row(1)], name: f"{LIST}?$skip=1"})
     wire.get(LIST, json={"value": [row(1), row(2), {}], name: "?$skip=2"})
     wire.get(LIST, json={"value": []})
-    assert [one.id for page in client.customers() for one in page] == ["id-1*", "id-1*", "id-2*"]
+    assert [one.id for page in customer_pages(client) for one in page] == ["id-1*", "id-1*", "id-2*"]
     assert client.quarantined == 1
     assert [call.request.url for call in wire.calls] == [LIST, f"{LIST}?$skip=1", f"{LIST}?$skip=2"]
 
@@ -70,7 +70,7 @@ def test_a_next_page_in_a_circle_or_elsewhere_is_not_followed(
 ) -> None:
     wire.get(LIST, json={"value": [row(1)], "nextLink": link})
     with pytest.raises(Unintelligible):
-        list(client.customers())
+        list(customer_pages(client))
 
 
 @pytest.mark.parametrize("payload", [b"{}", b'{"value":[{"Id":"1"}]}', b"null", b"<html>", b'{"value":null}'])
@@ -79,7 +79,7 @@ def test_a_list_of_avepoint_that_is_none_is_unintelligible(
 ) -> None:
     wire.get(LIST, body=payload)
     with pytest.raises(Unintelligible):
-        list(client.customers())
+        list(customer_pages(client))
 
 
 def test_a_token_of_avepoint_is_fetched_once(wire: responses.RequestsMock, settings: Any) -> None:
@@ -115,7 +115,7 @@ def test_a_refused_token_is_forgotten_and_signs_nobody_out(wire: responses.Reque
     avepoint.fetch_token()
     wire.get(LIST, status=401)
     with pytest.raises(Forbidden) as caught:
-        list(client.customers())
+        list(customer_pages(client))
     assert not isinstance(caught.value, SignInAgain)
     assert caught.value.our_fault
     assert str(caught.value) == "AvePoint did not accept the portal's registration, or its secret has ended."

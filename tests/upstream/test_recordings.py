@@ -17,7 +17,7 @@ from partnerportal.upstream.http import Answer, Secret
 from partnerportal.upstream.partner_center import NewUser, PartnerCenter
 from partnerportal.upstream.payload import decode, expect, refusal
 
-from .conftest import BOM, GRAPH, TENANT, USER, sent_text
+from .conftest import BOM, GRAPH, TENANT, USER, customer_pages, sent_text
 from .test_payload import answer
 
 RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "contract" / "recordings"
@@ -57,7 +57,7 @@ def test_the_raw_recordings_are_read_as_they_came() -> None:
 @pytest.mark.parametrize("name", ["get-a-list-of-customers.02", "get-a-customer-by-name.03"])
 def test_the_lists_of_customers(wire: responses.RequestsMock, token: Secret, name: str) -> None:
     wire.get(f"{PC}/customers", body=http_body(f"docs-examples/{name}.response.http"))
-    rows = [row for page in PartnerCenter(token).customers() for row in page]
+    rows = [row for page in customer_pages(PartnerCenter(token)) for row in page]
     assert len(rows) >= 2
     assert {row.relationship for row in rows} == {"reseller"}
     assert all(row.name and row.domain for row in rows)
@@ -196,7 +196,7 @@ def test_what_avepoint_and_appxite_print(wire: responses.RequestsMock, token: Se
         "https://graph.avepointonlineservices.com/partner/customers",
         body=sample(f"{folder}/avepoint.partner-customers.json"),
     )
-    (rows,) = list(AvePoint(token).customers())
+    (rows,) = list(customer_pages(AvePoint(token)))
     assert [row.country for row in rows] == ["Vietnam", "Vietnam", "United States"]
     root = "https://gdapbridge360.azurewebsites.net/api/"
     wire.get(f"{root}Customers", body=sample(f"{folder}/appxite.customers.json"))
