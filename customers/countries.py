@@ -1,7 +1,7 @@
 """Countries and regions: the two-letter codes that Microsoft wants, and the names that people read."""
 
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 import pycountry
 
@@ -31,6 +31,11 @@ def fold(text: str) -> str:
     """Text for comparing and searching: no case, no accents."""
     if text.isascii():
         return text.lower().strip()
+    return _folded(text)
+
+
+@lru_cache(maxsize=1024)  # a name is folded three times while its customer is told
+def _folded(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in decomposed if not unicodedata.combining(char)).translate(_BARE).casefold().strip()
 

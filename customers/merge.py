@@ -5,10 +5,12 @@ suggestions for a person to judge.
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.db import transaction
@@ -18,7 +20,7 @@ from partnerportal.upstream.avepoint import AvePointCustomer
 from partnerportal.upstream.paging import Stretch
 from partnerportal.upstream.partner_center import CustomerRow
 
-from . import matches, snapshot, staging
+from . import indexes, matches, snapshot, staging
 from .gdap import relationships
 from .joining import join
 from .models import (
@@ -29,7 +31,8 @@ from .models import (
     StagedRow,
     SyncRun,
 )
-from .telling import retell, tell
+from .staging import Waiting
+from .telling import Told, retell, told
 
 TENANT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 USABLE_ID = re.compile(r"[^/\x00-\x1f]{1,110}")  # an AvePoint id that can stand in an address of ours
@@ -107,6 +110,7 @@ def put_in_place(
         if ids is None:
             _put_many(run, rolls, absent, now)
             return
+        indexes.mend()
         ids.update(*_apart().values_list("tenant_id", "avepoint_id"))
         if ids:
             with snapshot.changing(lambda: matches.touching(ids)):
@@ -122,9 +126,9 @@ def put_in_place(
 def _put_many(run: SyncRun, sources: Collection[SourceName], absent: Sequence[int], now: datetime) -> None:
     """So much that all is counted anew in the end."""
     staging.measure(StagedRow)
-    with staging.many_to_come() if staging.doubles(run, sources) else nullcontext():
+    with indexes.many_to_come() if staging.doubles(run, sources) else nullcontext():
         _put(run, sources, absent, now, measured=False)
-    staging.measure(Customer)  # once more: each is compared with each where there were 500 when it looked
+    staging.measure(SourceRow, Customer)  # once more: each is compared with each where there were 500 when it looked
     matches.suggest()
     snapshot.changed()
 
@@ -132,17 +136,34 @@ def _put_many(run: SyncRun, sources: Collection[SourceName], absent: Sequence[in
 def _put(
     run: SyncRun, sources: Collection[SourceName], absent: Sequence[int], now: datetime, *, measured: bool = True
 ) -> None:
-    for rows in staging.waiting(run, sources):
-        _settle([_as_source_row(row, now) for row in rows], now)
-        if not measured:
-            staging.measure(SourceRow, Customer)
-            measured = True
+    batches = staging.waiting(run, sources)
+    if SourceRow.objects.exists():
+        for rows in batches:
+            _settle(rows, now)
+            if not measured:
+                staging.measure(SourceRow, Customer)
+                measured = True
+    else:
+        _put_first(batches, now)
     for pks in staging.slices(absent):
         _miss(pks, now)
     _honour_links()
 
 
-def _settle(rows: Sequence[SourceRow], now: datetime) -> None:
+def _put_first(batches: Iterable[Sequence[Waiting]], now: datetime) -> None:
+    """Where no row is known, none is looked for, and the next customers are told while the database stores these."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        under_way = deque[tuple[Strangers, Future[list[Told]]]]()
+        for rows in chain(batches, [()]):
+            strangers = _by_id(rows)
+            under_way.append((strangers, pool.submit(_tell_all, strangers)))
+            if len(under_way) > 1:
+                before, telling = under_way.popleft()
+                staging.adopt(_create(before, telling.result()), now)
+                relationships.retell(before)
+
+
+def _settle(rows: Sequence[Waiting], now: datetime) -> None:
     """Store these rows, and tell their customers."""
     ids = {row.source_id for row in rows}
     found = SourceRow.objects.filter(source__in=SourceName.values, source_id__in=ids)  # as the index has them
@@ -161,15 +182,8 @@ def _settle(rows: Sequence[SourceRow], now: datetime) -> None:
     for source, some in differing.items():
         _update(some, [*staging.told_by(source), "missing_since", "gone_at"])
     touched = {row.customer_id for some in differing.values() for row in some}
-    retell(touched | _insert(new, [*known.values()]))
+    retell(touched | _insert(new, [*known.values()], now))
     relationships.retell(ids)
-
-
-def _as_source_row(staged: Sequence[str], now: datetime) -> SourceRow:
-    """All columns in their order, which takes half the time that their names would."""
-    source, source_id, given_id, *told = staged
-    every: list[Any] = [None, source, source_id, given_id, None, *told, now, None, None]
-    return SourceRow(*every)
 
 
 def _update(rows: Sequence[SourceRow], fields: Sequence[str]) -> None:
@@ -179,32 +193,47 @@ def _update(rows: Sequence[SourceRow], fields: Sequence[str]) -> None:
     )
 
 
-def _insert(new: Sequence[SourceRow], known: Sequence[SourceRow]) -> set[int]:
+def _insert(new: Sequence[Waiting], known: Sequence[SourceRow], now: datetime) -> set[int]:
     """Rows that were never seen before; returns the ids of those of their customers that were there already.
 
     An equal id in the other source is the same customer, unless somebody has linked that row to another tenant.
     """
-    homes = {row.source_id: row.customer_id for row in known}
-    at_home: set[int] = set()
-    strangers: dict[str, list[SourceRow]] = defaultdict(list)
-    taken = _with_a_tenant(homes.values()) if homes else set()
+    if not new:
+        return set()
+    there = {row.source_id: row.customer_id for row in known}
+    taken = _with_a_tenant(there.values()) if there else set()
+    homes: dict[int, int] = {}
     for row in new:
-        home = homes.get(row.source_id)
-        if home is None or (row.source == SourceName.PARTNER_CENTER and home in taken):
-            strangers[row.source_id].append(row)
-        else:
-            row.customer_id = home
-            at_home.add(home)
-    blank = [field.get_default() for field in Customer._meta.concrete_fields]  # noqa: SLF001 -- public, in spite of its name
-    fresh = {source_id: Customer(*blank) for source_id in strangers}  # half the time of asking for each default
-    for source_id, rows in strangers.items():
-        tell(fresh[source_id], rows)
-    staging.create([*fresh.values()])
-    for source_id, rows in strangers.items():
-        for row in rows:
-            row.customer_id = fresh[source_id].pk
-    staging.create(new)
-    return at_home
+        home = there.get(row.source_id)
+        if home is not None and not (row.source == SourceName.PARTNER_CENTER and home in taken):
+            homes[row.pk] = home
+    strangers = _by_id([row for row in new if row.pk not in homes])
+    staging.adopt(homes | _create(strangers, _tell_all(strangers)), now)
+    return set(homes.values())
+
+
+Strangers = Mapping[str, Sequence[Waiting]]
+"""Id -> the rows of a customer that is still to be made."""
+
+
+def _by_id(rows: Iterable[Waiting]) -> Strangers:
+    found: dict[str, list[Waiting]] = defaultdict(list)
+    for row in rows:
+        found[row.source_id].append(row)
+    return found
+
+
+def _tell_all(strangers: Strangers) -> list[Told]:
+    return [told(rows) for rows in strangers.values()]
+
+
+def _create(strangers: Strangers, all_told: Sequence[Told]) -> dict[int, int]:
+    """Make these customers; of each staged row, which is its home."""
+    if not strangers:
+        return {}
+    columns = dict(zip(Told._fields, zip(*all_told, strict=True), strict=True))
+    pks = staging.create(columns)
+    return {row.pk: pk for rows, pk in zip(strangers.values(), pks, strict=True) for row in rows}
 
 
 def _with_a_tenant(customer_ids: Collection[int]) -> set[int]:

@@ -27,7 +27,7 @@ from partnerportal.upstream.http import budget
 from partnerportal.upstream.paging import Stretch
 from partnerportal.upstream.partner_center import PartnerCenter
 
-from . import merge, shortage, staging
+from . import indexes, merge, shortage, staging
 from .models import Source, SourceName, SyncRun
 
 log = logging.getLogger(__name__)
@@ -307,6 +307,7 @@ def _finish(run: SyncRun, walks: Sequence[Walk]) -> None:
     whole = {walk.source: walk.roll for walk in walks if not walk.problem}
     partial = {walk.source for walk in walks if walk.unreadable}
     failed = any(walk.problem and not walk.skipped for walk in walks)
+    indexes.set_aside(sum(found[source] for source in whole))
     with transaction.atomic():
         state = SyncRun.State.FAILED if failed else SyncRun.State.DONE
         seen = sum(found[source] for source in whole)

@@ -1,6 +1,6 @@
 """What the portal keeps about customers."""
 
-from .customers import SOON, Customer, CustomerQuerySet, Favourite, Label, ListAnchor, Snapshot, Visit
+from .customers import SOON, Customer, CustomerQuerySet, Favourite, Label, ListAnchor, Snapshot, Visit, domains_of
 from .gdap import (
     GdapAssignment,
     GdapChange,
@@ -12,7 +12,18 @@ from .gdap import (
     SecurityGroup,
 )
 from .matches import MatchDecision, MatchSuggestion, Reason
-from .sources import LEASE, NOBODY_YET, KnownStretch, Source, SourceRow, StagedRow, SyncRun, avepoint_row
+from .sources import (
+    LEASE,
+    NOBODY_YET,
+    AnyRow,
+    KnownStretch,
+    Source,
+    SourceRow,
+    StagedRow,
+    SyncRun,
+    avepoint_row,
+    key_of,
+)
 from .upstreams import GRAPH, LABELS, SourceName
 
 __all__ = [
@@ -21,6 +32,7 @@ __all__ = [
     "LEASE",
     "NOBODY_YET",
     "SOON",
+    "AnyRow",
     "Customer",
     "CustomerQuerySet",
     "Favourite",
@@ -46,4 +58,6 @@ __all__ = [
     "SyncRun",
     "Visit",
     "avepoint_row",
+    "domains_of",
+    "key_of",
 ]

@@ -1,6 +1,6 @@
 """One tenant that the partner manages, as the sources together tell it, and what people have written on it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -227,7 +227,12 @@ class Customer(models.Model):
     @property
     def domains(self) -> list[str]:
         """The domains that Partner Center told us of, the default one first."""
-        return list(dict.fromkeys([d for d in (self.domain, *self.custom_domains) if d]))
+        return domains_of(self.domain, self.custom_domains)
+
+
+def domains_of(domain: str, custom_domains: Iterable[str]) -> list[str]:
+    """Each once, the default one first."""
+    return list(dict.fromkeys(one for one in (domain, *custom_domains) if one))
 
 
 class Label(models.Model):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from django.db import models
 from django.db.models import Q
@@ -142,14 +142,48 @@ class SourceRow(models.Model):
     @property
     def key(self) -> str:
         """What the customer's key is as long as only this source knows it."""
-        if self.source == SourceName.PARTNER_CENTER:
-            return self.source_id
-        return f"ap-{self.source_id}"
+        return key_of(self.source, self.source_id)
 
 
-def avepoint_row(rows: Iterable[SourceRow], tenant_id: str | None) -> SourceRow | None:
+def key_of(source: str, source_id: str) -> str:
+    return source_id if source == SourceName.PARTNER_CENTER else f"ap-{source_id}"
+
+
+class AnyRow(Protocol):
+    """A row of a source, whether it is one of ours already or only staged."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def source_id(self) -> str: ...
+    @property
+    def given_id(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def domain(self) -> str: ...
+    @property
+    def country(self) -> str: ...
+    @property
+    def owner_email(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def missing_since(self) -> datetime | None: ...
+    @property
+    def gone_at(self) -> datetime | None: ...
+
+
+RowT = TypeVar("RowT", bound=AnyRow)
+
+
+def avepoint_row(rows: Iterable[RowT], tenant_id: str | None) -> RowT | None:
     """AvePoint's row of a customer; of several (a linked one, later one with the tenant's id) the one with the id."""
-    found = sorted((row for row in rows if row.source == SourceName.AVEPOINT), key=lambda row: row.source_id)
+    found = [row for row in rows if row.source == SourceName.AVEPOINT]
+    if len(found) > 1:
+        found.sort(key=lambda row: row.source_id)
     return next((row for row in found if row.source_id == tenant_id), found[0] if found else None)
 
 
