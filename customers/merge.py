@@ -166,8 +166,10 @@ def _put_first(batches: Iterable[Sequence[Waiting]], now: datetime) -> None:
 def _settle(rows: Sequence[Waiting], now: datetime) -> None:
     """Store these rows, and tell their customers."""
     ids = {row.source_id for row in rows}
-    found = SourceRow.objects.filter(source__in=SourceName.values, source_id__in=ids)  # as the index has them
-    known = {(row.source, row.source_id): row for row in found}
+    known: dict[tuple[str, str], SourceRow] = {}
+    for named in staging.slices(ids):
+        found = SourceRow.objects.filter(source__in=SourceName.values, source_id__in=named)  # as the index has them
+        known |= {(row.source, row.source_id): row for row in found}
     differing: dict[str, list[SourceRow]] = defaultdict(list)
     new = []
     for row in rows:

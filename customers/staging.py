@@ -21,7 +21,7 @@ from .models import Customer, KnownStretch, SourceName, SourceRow, StagedRow, Sy
 if TYPE_CHECKING:
     from .merge import Seen
 
-IdT = TypeVar("IdT", int, bytes)
+IdT = TypeVar("IdT", int, str, bytes)
 
 FIELDS = ("given_id", "name", "domain", "country", "owner_email", "status", "relationship")
 BATCH = 500  # rows in one statement; the database has a limit of variables
@@ -325,17 +325,23 @@ def adopt(homes: Mapping[int, int], now: datetime) -> None:
     """
     columns = ", ".join(["source", "source_id", *FIELDS])
     is_sqlite = connection.vendor == "sqlite"
-    pairs = "json_each(%s)" if is_sqlite else "unnest(%s::bigint[], %s::bigint[]) AS home(staged, customer)"
-    staged, customer = ("home.value ->> 0", "home.value ->> 1") if is_sqlite else ("home.staged", "home.customer")
     given = [msgspec.json.encode([*homes.items()]).decode()] if is_sqlite else [[*homes], [*homes.values()]]
     seen_at = SourceRow._meta.get_field("first_seen_at").get_db_prep_save(now, connection)  # noqa: SLF001
     with connection.cursor() as cursor:
         cursor.execute(
             f"""INSERT INTO customers_sourcerow ({columns}, first_seen_at, customer_id)
-            SELECT {columns}, %s, {customer} FROM {pairs}{" home" if is_sqlite else ""}
-            CROSS JOIN customers_stagedrow row WHERE row.id = {staged} ORDER BY source_id, source""",  # noqa: S608  # nosec B608
+            SELECT {columns}, %s, home.customer FROM {_HOMES[connection.vendor]} home
+            CROSS JOIN customers_stagedrow came WHERE came.id = home.staged
+            ORDER BY source_id, source""",  # noqa: S608  # nosec B608
             [seen_at, *given],
         )
+
+
+_HOMES = {
+    "sqlite": """(SELECT json_extract(value, '$[0]') AS staged, json_extract(value, '$[1]') AS customer
+        FROM json_each(%s))""",
+    "postgresql": "(SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS pairs(staged, customer))",
+}
 
 
 def _insert(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, may_be_there: bool = False) -> None:
