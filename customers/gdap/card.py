@@ -174,7 +174,7 @@ class Agreement:
     status: str
     live: bool
     pending: bool
-    ends_at: datetime | None
+    ends_at: datetime | None  # of one that is over: when it ended
     extends: bool
     roles: list[str]
     held: list[Held]
@@ -209,7 +209,7 @@ def agreement(
         status=_status(one, now),
         live=access.has_begun(one, now),
         pending=one.status in access.NOT_YET,
-        ends_at=one.ends_at,
+        ends_at=access.ended_at(one, now) if access.is_over(one, now) else one.ends_at,
         extends=one.auto_extends,
         roles=role_names(one.roles),
         held=[

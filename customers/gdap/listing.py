@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.core.cache import cache
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, TextField, When
 from django.db.models.functions import Cast
 from django.http import QueryDict
 from django.urls import reverse
@@ -18,7 +18,7 @@ from partnerportal import clock
 from partnerportal.http import differing, typed, with_query
 from partnerportal.upstream import roles
 
-from ..access import NOT_YET
+from ..access import BY_DATE, NOT_YET
 from ..models import Customer, GdapChange, GdapRelationship, Snapshot
 
 VIEWS = {"": "Relationships", "matrix": "Who can do what", "changes": "Changes since yesterday"}
@@ -101,10 +101,11 @@ class GdapQuery:
                 found = found.filter(live(now) | Q(status__in=NOT_YET))
         if self.auto:
             found = found.filter(extends=self.auto == "yes").exclude(status__in=NOT_YET)
+        found = found.annotate(end=_ended_at(now) if self.ends == "ended" else F("ends_at"))
         if self.from_:
-            found = found.filter(ends_at__gte=_start(_day(self.from_)))
+            found = found.filter(end__gte=_start(_day(self.from_)))
         if self.to:
-            found = found.filter(ends_at__lt=_start(_day(self.to), days=1))
+            found = found.filter(end__lt=_start(_day(self.to), days=1))
         if self.role:
             found = found.annotate(words=Cast("roles", TextField())).filter(words__contains=self.role)
         if self.customer:
@@ -115,8 +116,15 @@ class GdapQuery:
             )
         shown = Customer.objects.listed().filter(tenant_id=OuterRef("tenant_id"))
         found = found.annotate(listed_name=Subquery(shown.values("name")), listed_key=Subquery(shown.values("key")))
-        end = F("ends_at").desc(nulls_last=True) if self.ends == "ended" else F("ends_at").asc(nulls_last=True)
+        end = F("end").desc(nulls_last=True) if self.ends == "ended" else F("end").asc(nulls_last=True)
         return found.order_by(end, "display_name", "id")
+
+
+def _ended_at(now: datetime) -> Case:
+    """As `access.ended_at`, for the database to sort by."""
+    early = ~Q(status__in=BY_DATE) & Q(modified_at__lte=now, ends_at__gt=F("modified_at"))
+    changed = When(modified_at__lte=now, then=F("modified_at"))
+    return Case(When(early, then=F("modified_at")), When(ends_at__lte=now, then=F("ends_at")), changed)
 
 
 def live(now: datetime) -> Q:

@@ -140,7 +140,7 @@ def _cells(rows: QuerySet[GdapRelationship], names: dict[str, str], by: Operator
             row.display_name,
             row.pk,
             shown.status,
-            row.ends_at,
+            shown.ends_at,
             "yes" if row.extends else "no",
             ", ".join(shown.roles),
             "; ".join(f"{held.group}: {', '.join(held.roles)}" for held in shown.held),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import random
 import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -9,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from customers import tasks
+from customers import access, tasks
 from customers.gdap import reading
 from customers.gdap.listing import GdapQuery, tiles
 from customers.models import Customer, GdapChange, GdapRead, GdapRelationship
@@ -79,6 +80,43 @@ def test_ended_ones_are_behind_their_tile(admin):
         assert SPECIAL_NAMES[key] in ended
     assert SPECIAL_NAMES["pending"] not in ended
     assert SPECIAL_NAMES["pending"] in every(admin, "")
+
+
+@pytest.mark.parametrize("status", ["terminated", "terminating", "expired", "active", "expiring"])
+def test_of_ended_ones_the_last_stands_on_top_by_the_day_on_which_they_really_ended(monkeypatch, signed_in, status):
+    GdapRelationship.objects.all().delete()
+    now, dice = clock.now(), random.Random(status)
+    for number in range(30):
+        at, changed = (
+            None if dice.random() < 0.2 else now + timedelta(days=dice.choice([-300, -20, -3, 2, 90]), hours=number)
+            for _ in range(2)
+        )
+        GdapRelationship.objects.create(
+            id=f"{number:02}", display_name="Helpdesk", status=status, ends_at=at, modified_at=changed
+        )
+    rows = list(GdapQuery(ends="ended").rows())
+    ended = [access.ended_at(row.told, now) for row in rows]
+    assert rows
+    assert [row.end for row in rows] == ended
+    told = [at for at in ended if at]
+    assert ended == sorted(told, reverse=True) + [None] * (len(ended) - len(told))
+    day = f"{now - timedelta(days=4):%Y-%m-%d}"
+    late = GdapQuery.read({"ends": "ended", "from": day}).rows()
+    assert {row.pk for row in late} == {
+        row.pk for row, at in zip(rows, ended, strict=True) if at and f"{at:%Y-%m-%d}" >= day
+    }
+
+
+def test_what_was_ended_early_is_shown_and_exported_with_the_day_on_which_it_ended(admin):
+    one = GdapRelationship.objects.get(tenant_id=SPECIAL["terminated"])
+    one.ends_at, one.modified_at = clock.now() + timedelta(days=300), datetime(2026, 3, 4, 12, tzinfo=UTC)
+    one.save()
+    page = look(admin, f"?ends=ended&customer={SPECIAL_NAMES['terminated']}".replace(" ", "+"))
+    assert "4 Mar 2026" in page.words
+    text = b"".join(admin.get("/gdap/export.csv?ends=ended")).decode("utf-8-sig")
+    assert [row["Ends"][:10] for row in csv.DictReader(io.StringIO(text)) if row["Tenant ID"] == one.tenant_id] == [
+        "2026-03-04"
+    ]
 
 
 @pytest.mark.parametrize(
