@@ -11,7 +11,7 @@
     ticks += 1;
   }, 2000);
 
-  // --- Not while what somebody asked for is under way, and not again where the answer was no ---
+  // --- Not while what somebody asked for is under way, and not again at once where the answer was no ---
   const reads = new Map(); // request -> where its answer goes
   const stopped = new WeakSet();
   on("htmx:beforeRequest", (event) => {
@@ -23,9 +23,10 @@
   }, true);
   on("htmx:afterRequest", ({ detail: { xhr, requestConfig: { elt } } }) => {
     reads.delete(xhr);
-    if (!polls(elt) || xhr.status < 400 || xhr.status > 499) return;
+    if (!polls(elt) || xhr.status < 400) return;
     stopped.add(elt);
-    if (xhr.status === 429) setTimeout(() => stopped.delete(elt), 60000); // only for now
+    const pause = xhr.status === 429 ? 60000 : 15000; // a fault of ours is told once in a while, not with every tick
+    if (xhr.status === 429 || xhr.status > 499) setTimeout(() => stopped.delete(elt), pause);
   });
 
   // --- What somebody types stays: the server is told, and answers with what replaces none of it ---

@@ -9,7 +9,7 @@
   const submits = "[type=submit], button:not([type])";
   const safe = (verb) => /^get$/i.test(verb || "get");
 
-  // --- Saying something: emptied first, so that the same words are read out twice ---
+  // --- Saying something: emptied first, so that the same is read out twice ---
   const say = (text, where = "#live") => {
     const region = $(where);
     region.textContent = "";
@@ -59,7 +59,7 @@
     if (form.matches("[data-choice]") && event.submitter) choose(event.submitter);
     const token = form.elements.csrfmiddlewaretoken;
     if (token && csrf()) token.value = csrf();
-    // A second press of a plain form within 3 s is the same press; htmx has hx-sync.
+    // A second press of a plain form within 3 s is the same; htmx has hx-sync.
     if (!form.matches("[hx-post], [hx-get]") && form.method === "post") {
       if (Date.now() - (sentAt.get(form) || 0) < 3000) return event.preventDefault();
       sentAt.set(form, Date.now());
@@ -75,9 +75,9 @@
     const sender = form && (elt === form || elt.form === form) ? form : null;
     const submitter = sender && pressed.get(sender);
     const busy = sender && unsafe ? sender : target;
-    if (!polls(elt)) busy.setAttribute("aria-busy", "true"); // grey every two seconds
+    if (!polls(elt)) busy.setAttribute("aria-busy", "true");
     if (!unsafe) latest.set(target.id, xhr);
-    target.addEventListener("htmx:beforeSwap", lastOnly); // it may have left the document by then
+    target.addEventListener("htmx:beforeSwap", lastOnly); // it may be gone by then
     const restore = unsafe && busyText(sender, submitter || (sender && $(submits, sender)));
     sent.set(xhr, { elt, form: sender, submitter, unsafe, done: () => { busy.removeAttribute("aria-busy"); if (restore) restore(); } });
   });
@@ -101,8 +101,8 @@
   const polls = (elt) => elt.matches('[hx-trigger^="tick"]');
 
   // --- Nothing came back: never a silent dead control ---
-  on("htmx:sendError htmx:timeout", ({ detail }) => { // htmx:afterRequest came before
-    if (polls(detail.elt)) return;
+  const broken = ({ detail }) => {
+    if (polls(detail.requestConfig.elt)) return;
     const unsafe = failed?.unsafe;
     const words = (navigator.onLine ? "The connection broke." : "You are offline.") + (unsafe ? " We do not know if it was saved." : "");
     const copy = $("#broken").content.cloneNode(true);
@@ -114,7 +114,8 @@
     const notice = $("#notice");
     notice.replaceChildren(copy);
     tell(notice, words);
-  });
+  };
+  on("htmx:sendError htmx:timeout", broken); // htmx:afterRequest came before
   const tell = (notice, words) => {
     notice.dataset.swapped = "yes";
     notice.scrollIntoView({ block: "nearest" });
@@ -127,7 +128,11 @@
   on("htmx:beforeSwap", ({ detail }) => {
     held = document.activeElement !== document.body;
     failed = detail.xhr.status < 400 ? failed : sent.get(detail.xhr);
-    const { here } = $("#table")?.dataset || {}; // where Back finds page 1
+    if (detail.xhr.status > 499 && !detail.serverResponse.includes('"title"')) { // a proxy's
+      detail.shouldSwap = false;
+      broken({ detail });
+    }
+    const { here } = $("#table")?.dataset || {}; // for Back
     if (here && detail.shouldSwap && detail.xhr.status < 400 && detail.requestConfig.elt.matches("[data-pages] a")) history.replaceState(history.state, "", here);
   });
   const focus = (element, options) => {

@@ -58,6 +58,28 @@ def test_what_a_check_found_comes_by_itself_when_nobody_types(page: Page, sandbo
     expect(page.get_by_label("Usage location of row 2")).to_have_count(0)
 
 
+def test_a_poll_that_meets_a_fault_says_so_once_and_asks_again_a_while_later(page: Page, watch: Watch) -> None:
+    watch.expects(500)
+    page.clock.install()
+    poll = '<div id="found" hx-get="/poll/" hx-trigger="tick from:body" hx-headers=\'{"X-Poll": "1"}\'></div>'
+    page.goto(SEARCH)
+    page.route(re.compile(r"q=ma$"), lambda route: route.fulfill(content_type="text/html", body=poll))
+    asked: list[str] = []
+
+    def fail(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=500, content_type="text/html", body='<p class="title">That did not work</p>')
+
+    page.route("**/poll/", fail)
+    page.locator("#q").press_sequentially("ma")
+    page.clock.run_for(1000)
+    expect(page.locator("#found[hx-get]")).to_have_count(1)
+    for seconds, times in ((2, 1), (10, 1), (16, 2)):
+        page.clock.run_for(seconds * 1000)
+        page.wait_for_timeout(100)
+        assert len(asked) == times, seconds
+
+
 @pytest.mark.usefixtures("worker")
 def test_what_was_typed_in_a_check_is_not_left_without_a_question(page: Page) -> None:
     opened_check(page)

@@ -54,6 +54,23 @@ def test_a_broken_connection_is_said_and_can_be_tried_again(page: Page, watch: W
     expect(notice).to_be_empty()
 
 
+def test_a_proxys_own_page_of_an_error_is_told_in_our_words_and_can_be_tried_again(page: Page, watch: Watch) -> None:
+    watch.expects(502)
+    page.goto("/customers/")
+    theirs = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1>nginx</body></html>"
+    failing = {"status": 502, "content_type": "text/html", "body": theirs}
+    page.route("**/customers/?page=2", lambda route: route.fulfill(**failing))
+    page.get_by_role("link", name="Next").click()
+    notice = page.locator("#notice")
+    expect(notice).to_contain_text("The connection broke.")
+    expect(page.get_by_text("nginx")).to_have_count(0)
+    page.unroute("**/customers/?page=2")
+    with settled(page):
+        notice.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("26–50", exact=True)).to_be_visible()
+    expect(notice).to_be_empty()
+
+
 def test_a_write_whose_connection_broke_is_sent_again_under_its_number(
     page: Page, sandbox: Cloud, watch: Watch
 ) -> None:
