@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 import requests
 from django.apps import apps
@@ -52,6 +54,20 @@ def nothing_remembered() -> Iterator[None]:
     yield
     Path(settings.CLOCK_OFFSET_FILE).unlink(missing_ok=True)
     (settings.VAR_DIR / "audit-head").unlink(missing_ok=True)  # the database of the next test begins anew
+
+
+_ended = itertools.count(1)
+
+
+def pytest_runtest_logfinish() -> None:
+    """Every 50 tests PostgreSQL clears away what they have rolled back: after 800 it took twice as long for each."""
+    if connection.vendor == "postgresql" and "test_" in connection.settings_dict["NAME"] and next(_ended) % 50 == 0:
+        told = connection.get_connection_params()
+        with psycopg.connect(
+            **{name: told[name] for name in ("host", "port", "user", "password", "dbname") if name in told},
+            autocommit=True,
+        ) as server:
+            server.execute("VACUUM")
 
 
 @pytest.fixture(autouse=True)
