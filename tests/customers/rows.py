@@ -57,11 +57,13 @@ def kept():
 def known_rows():
     """Where the known rows say that they stand, and where they do."""
     said, true = set(), set()
+    anchors = list(ListAnchor.objects.all())
+    held = places.held({known.values[-1] for known in anchors})
     for sort in [*places.SORTS, *(f"-{key}" for key in places.SORTS)]:
         in_order = list(Customer.objects.listed().in_order(sort).values_list("pk", flat=True))
-        for known in ListAnchor.objects.filter(sort=sort):
+        for known in (known for known in anchors if known.sort == sort):
             pk = known.values[-1]
             said.add((sort, known.place, pk, repr(known.values)))
-            now = places.held([pk])[sort.removeprefix("-")].get(pk, [])
+            now = held[sort.removeprefix("-")].get(pk, [])
             true.add((sort, in_order.index(pk), pk, repr([places._plain(value) for value in now])))
     return said, true
