@@ -1,7 +1,6 @@
 """axe finds nothing on any page, in any state, light and dark, on a desk and on a phone."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,21 @@ from tests.conftest import Cloud
 
 RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}  # all that a theme can change
-RUN = "([where, rules]) => axe.run(where, { runOnly: rules, resultTypes: ['violations'], preload: false })"
+THEMES = {"light": RULES, "dark": COLOURS}
+# Each call from here goes through four processes and lets the browser draw, so both themes are looked at in one.
+WIDTHS = """(themes) => themes.map((theme) => {
+  document.documentElement.dataset.theme = theme
+  return document.documentElement.scrollWidth
+})"""
+RUN = """async ([where, themes]) => {
+  const found = {}
+  for (const [theme, rules] of Object.entries(themes)) {
+    document.documentElement.dataset.theme = theme
+    const result = await axe.run(where, { runOnly: rules, resultTypes: ['violations'], preload: false })
+    found[theme] = result.violations
+  }
+  return found
+}"""
 SET_THEME = "(theme) => { document.documentElement.dataset.theme = theme }"
 # A row of a table is like the one before. axe takes in the whole page before it leaves anything out, so they are gone.
 SHORTEN = "document.querySelectorAll('#table tbody tr:nth-child(n+5)').forEach((row) => row.remove())"
@@ -37,36 +50,37 @@ def test_axe_finds_nothing(name: str, stage: Stage) -> None:
     page = STATES[name](stage)
     if page.context.pages[0] is not page:
         page.bring_to_front()
-    nothing_scrolls_sideways(page)
-    found = [f"{where}: {what}" for where, rules in looks(page, name) for what in violations(page, name, rules)]
+    for size in (DESK, PHONE):
+        nothing_scrolls_sideways(page, size)
+    shorten(page, name)
+    found = []
+    for size in (PHONE, DESK):
+        as_high_as_the_page(page, size)
+        found += pictures(page, name, size) if PICTURES else violations(page, name, size)
     assert not found, "\n".join(found)
 
 
-def nothing_scrolls_sideways(page: Page) -> None:
+def nothing_scrolls_sideways(page: Page, size: dict[str, int]) -> None:
     """The whole page, before anything of it is left out."""
-    for size in (PHONE, DESK):
-        page.set_viewport_size(size)  # type: ignore[arg-type]
-        for theme in ("light", "dark"):
-            page.evaluate(SET_THEME, theme)
-            where = f"{size['width']}, {theme}"
-            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], f"{where}: sideways scroll"
+    page.set_viewport_size(size)  # type: ignore[arg-type]
+    widths = dict(zip(THEMES, page.evaluate(WIDTHS, list(THEMES)), strict=True))
+    assert max(widths.values()) <= size["width"], f"{size['width']}: sideways scroll, {widths}"
 
 
-def looks(page: Page, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Light and dark, wide and narrow, and what is to be judged there; the page itself is loaded once."""
-    if name not in WHOLE and not PICTURES:
+def shorten(page: Page, name: str) -> None:
+    """The page as it is looked at from here on; it is loaded once, and axe with it."""
+    if PICTURES:
+        return
+    if name not in WHOLE:
         page.evaluate(SHORTEN)
-    for size in (DESK, PHONE):
-        page.set_viewport_size(size)  # type: ignore[arg-type]
-        # As high as the page, so that nothing lies under a bar that sticks to an edge.
-        height = page.evaluate("document.documentElement.scrollHeight")
-        page.set_viewport_size({"width": size["width"], "height": max(size["height"], height)})
-        for theme, rules in (("light", RULES), ("dark", COLOURS)):
-            page.evaluate(SET_THEME, theme)
-            where = f"{size['width']}, {theme}"
-            if PICTURES:
-                picture(page, Path(PICTURES) / f"{name} {size['width']} {theme}.png")
-            yield where, rules
+    page.evaluate(AXE_SCRIPT)
+
+
+def as_high_as_the_page(page: Page, size: dict[str, int]) -> None:
+    """So that nothing lies under a bar that sticks to an edge."""
+    page.set_viewport_size(size)  # type: ignore[arg-type]
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": max(size["height"], height)})
 
 
 def part(name: str) -> dict[str, Any]:
@@ -76,20 +90,23 @@ def part(name: str) -> dict[str, Any]:
     return {"include": "html"} if name in WHOLE else {"exclude": [[".topbar"], ["#rail"]]}
 
 
-def violations(page: Page, name: str, rules: dict[str, Any]) -> list[str]:
-    """What axe minds, with the element it is about."""
-    if PICTURES:
-        return []
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE_SCRIPT)
-    result: dict[str, Any] = page.evaluate(RUN, [part(name), rules])
+def violations(page: Page, name: str, size: dict[str, int]) -> list[str]:
+    """What axe minds, light and dark, with the element it is about."""
+    found: dict[str, Any] = page.evaluate(RUN, [part(name), THEMES])
     return [
-        f"{rule['id']}: {rule['help']}: {node['target']} {node['html'][:200]} {node.get('failureSummary', '')}"
-        for rule in result["violations"]
+        f"{size['width']}, {theme}: {rule['id']}: {rule['help']}: {node['target']} {node['html'][:200]} "
+        f"{node.get('failureSummary', '')}"
+        for theme, rules in found.items()
+        for rule in rules
         for node in rule["nodes"]
     ]
 
 
-def picture(page: Page, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=path, animations="disabled")
+def pictures(page: Page, name: str, size: dict[str, int]) -> list[str]:
+    """The page as it is seen, light and dark; nothing is judged."""
+    for theme in THEMES:
+        page.evaluate(SET_THEME, theme)
+        path = Path(PICTURES) / f"{name} {size['width']} {theme}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=path, animations="disabled")
+    return []
