@@ -15,7 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from partnerportal.permissions import Permission
 from partnerportal.urls import PUBLIC
 from tests.conftest import Browser
-from tests.matrix import ACTORS, MATRIX, OTHERS, STAFF, UNKNOWN
+from tests.matrix import ACTORS, MATRIX, OTHERS, STAFF, UNKNOWN, put_in_place
 
 INTERFACE = Path(settings.BASE_DIR).parent / "shared" / "INTERFACE.md"
 
@@ -79,6 +79,7 @@ def entered(sandbox, db):
     """`entered("writer")`: a browser of that actor, who is not the first to come in."""
 
     def enter(actor):
+        put_in_place()
         Browser().sign_in("admin")
         browser = Browser()
         if actor != "stranger":
