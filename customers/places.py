@@ -7,7 +7,7 @@ customers have changed, `shift` moves the places instead.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from django.db.models import BooleanField, F, Func, Q, Value, Window
@@ -34,17 +34,19 @@ def note(total: int, empty: Mapping[str, int], keys: Collection[str]) -> None:
 
     `total` customers are listed; of these, `empty` have no value in that order.
     """
+    anchors = []
     for key in keys:
         bare = empty.get(key, 0)
         filled = total - bare
-        anchors = _anchors(key, Customer.objects.listed().filled(key), filled, 0)
-        if bare:
-            anchors += _anchors(key, Customer.objects.listed().filled(key, empty=True), bare, filled)
-        _put(key, anchors)
+        anchors += _anchors(key, Customer.objects.listed().filled(key), filled, 0)
+        anchors += _anchors(key, Customer.objects.listed().filled(key, empty=True), bare, filled)
+    _put(keys, anchors)
 
 
 def _anchors(key: str, part: CustomerQuerySet, size: int, start: int) -> list[ListAnchor]:
     """Of a part of the list that has so many rows and begins at this place."""
+    if not size:
+        return []
     columns, every = CustomerQuerySet.SORTS[key], ListAnchor.EVERY
     numbered = part.annotate(number=Window(RowNumber(), order_by=[F(name).asc() for name in columns]))
     found = numbered.annotate(up=Mod(F("number") - 1, every), down=Mod(size - F("number"), every))
@@ -56,8 +58,8 @@ def _anchors(key: str, part: CustomerQuerySet, size: int, start: int) -> list[Li
     return anchors
 
 
-def _put(key: str, anchors: Iterable[ListAnchor]) -> None:
-    ListAnchor.objects.filter(sort__in=(key, f"-{key}")).delete()
+def _put(keys: Collection[str], anchors: Iterable[ListAnchor]) -> None:
+    ListAnchor.objects.filter(sort__in=[sort for key in keys for sort in (key, f"-{key}")]).delete()
     ListAnchor.objects.bulk_create(anchors, batch_size=BATCH)
 
 
@@ -109,6 +111,7 @@ def shift(before: Standing, after: Standing, total: int, empty: Mapping[str, int
     A known row has one fewer before it for each that left a place before it, and one more for each that came. One that
     moved itself is known no longer. An order in which two of them have come too far apart is noted anew.
     """
+    along: dict[str, list[ListAnchor]] = {}
     for key in SORTS:
         old, new = before.values[key], after.values[key]
         moved = {pk for pk in old.keys() | new.keys() if old.get(pk) != new.get(pk)}
@@ -124,7 +127,8 @@ def shift(before: Standing, after: Standing, total: int, empty: Mapping[str, int
         if _widest(rows, total) > ListAnchor.WIDEST:
             note(total, empty, [key])
         else:
-            _put(key, rows)
+            along[key] = rows
+    _put(along, chain.from_iterable(along.values()))
 
 
 def _widest(known: Collection[ListAnchor], total: int) -> int:
