@@ -1,8 +1,8 @@
 """A stub of both customer lists over loopback HTTP, in a process of its own: `python -m benchmarks.stub PORT`.
 
 It does nothing but send pages that it made before, as fast or as slowly as it is told; so what is measured is ours.
-`POST /_set {"size": …, "seconds": …, "changed": …}` says how many customers there are, how long a page takes, and how
-many of them have another name than before.
+`POST /_set {"size": …, "seconds": …, "changes": …}` says how many customers there are, how long a page takes, and how
+often one in a thousand of them was renamed, each time others.
 """
 
 import json
@@ -20,7 +20,7 @@ PAGE = 500
 OVERLAP = 0.8  # of AvePoint's rows are customers of Partner Center
 BOM = b"\xef\xbb\xbf"
 
-state: dict[str, Any] = {"size": 1000, "seconds": 0.0, "changed": 0}
+state: dict[str, Any] = {"size": 1000, "seconds": 0.0, "changes": 0}
 
 
 def tenant_id(number: int) -> str:
@@ -28,17 +28,17 @@ def tenant_id(number: int) -> str:
     return str(uuid.UUID(int=(number * 0x9E3779B97F4A7C15F39CC0605CEDC835) % (1 << 128), version=4))
 
 
-def name(number: int, changed: int, size: int) -> str:
-    """About so many are renamed, scattered all over the list and in the order of names; every fifth has an accent."""
-    renamed = changed and zlib.crc32(b"%d" % number) % max(1, size // changed) == 0
+def name(number: int, changes: int) -> str:
+    """Those that are renamed stand all over the list and the order of names; every fifth has an accent."""
+    renamed = zlib.crc32(b"%d" % number) % 1000 < changes
     first = "Bäckerei" if number % 5 == 0 else "Bench"
-    return f"{first} Customer {number:07d}{f' renamed {changed}' if renamed else ''}"
+    return f"{first} Customer {number:07d}{' renamed' if renamed else ''}"
 
 
 @lru_cache(maxsize=1000)
-def partner_center(start: int, size: int, changed: int) -> bytes:
+def partner_center(start: int, size: int, changes: int) -> bytes:
     """A page as CONTRACT 2.4 has it, with the byte order mark."""
-    items = [_partner_center_row(number, size, changed) for number in range(start, min(start + PAGE, size))]
+    items = [_partner_center_row(number, size, changes) for number in range(start, min(start + PAGE, size))]
     links: dict[str, Any] = {"self": {"uri": f"/customers?size={PAGE}", "method": "GET", "headers": []}}
     if start + PAGE < size:
         token = [{"key": "MS-ContinuationToken", "value": str(start + PAGE)}]
@@ -48,7 +48,7 @@ def partner_center(start: int, size: int, changed: int) -> bytes:
     return BOM + json.dumps(page, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _partner_center_row(number: int, size: int, changed: int) -> dict[str, Any]:
+def _partner_center_row(number: int, size: int, changes: int) -> dict[str, Any]:
     key = tenant_id(number)
     uri = f"/customers/{key}"
     return {
@@ -56,7 +56,7 @@ def _partner_center_row(number: int, size: int, changed: int) -> dict[str, Any]:
         "companyProfile": {
             "tenantId": key,
             "domain": f"bench{number:07d}.onmicrosoft.example",
-            "companyName": name(number, changed, size),
+            "companyName": name(number, changes),
             "links": {"self": {"uri": f"{uri}/profiles/company", "method": "GET", "headers": []}},
             "attributes": {"objectType": "CustomerCompanyProfile"},
         },
@@ -70,7 +70,7 @@ COUNTRIES = ("Germany", "Italy", "Viet Nam", "United Kingdom", "Côte d'Ivoire")
 
 
 @lru_cache(maxsize=1000)
-def avepoint(start: int, size: int, changed: int, origin: str) -> bytes:
+def avepoint(start: int, size: int, changes: int, origin: str) -> bytes:
     """A page of AvePoint's list, with a next link where there is more."""
     shared = int(size * OVERLAP)
     numbers = range(start, min(start + PAGE, size))
@@ -84,7 +84,7 @@ def avepoint(start: int, size: int, changed: int, origin: str) -> bytes:
 def _avepoint_row(number: int, size: int) -> dict[str, Any]:
     return {
         "id": tenant_id(number).upper(),
-        "organization": name(number, 0, size),
+        "organization": name(number, 0),
         "ownerEmail": f"it{number}@bench{number:07d}.example",
         "jobStatus": "Working" if number % 50 else "Failed",
         "countryOrRegion": COUNTRIES[number % len(COUNTRIES)],
@@ -98,11 +98,11 @@ class Stub(BaseHTTPRequestHandler):
         if state["seconds"]:
             time.sleep(state["seconds"])
         url = urlsplit(self.path)
-        size, changed = state["size"], state["changed"]
+        size, changes = state["size"], state["changes"]
         if url.path.startswith("/partner/customers"):
             start = int(parse_qs(url.query).get("$skiptoken", ["0"])[0])
-            return self._send(avepoint(start, size, changed, f"https://{self.headers['Host']}"))
-        return self._send(partner_center(int(self.headers.get("MS-ContinuationToken", "0")), size, changed))
+            return self._send(avepoint(start, size, changes, f"https://{self.headers['Host']}"))
+        return self._send(partner_center(int(self.headers.get("MS-ContinuationToken", "0")), size, changes))
 
     def do_POST(self) -> None:
         state.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))

@@ -55,7 +55,7 @@ def _measure(database: str, size: int) -> dict[str, Any]:
 def _in_a_process(database: str, what: str, size: int, seconds: float) -> dict[str, float]:
     """What a fresh process finds, on a database of its own, with pages that take so many seconds."""
     say(f"{database}, {size:,} + {size:,} rows{', 150 ms a page' if seconds else ''}: {what}")
-    _tell(size=size, seconds=seconds, changed=0)
+    _tell(size=size, seconds=seconds, changes=0)
     with new_database(database) as url:
         command = [sys.executable, "-m", "benchmarks.sync", "--inside", what, "--seconds", str(seconds), str(size)]
         answer = subprocess.run(
@@ -94,7 +94,7 @@ def _tell_patiently() -> None:
     until = time.monotonic() + 20
     while True:
         try:
-            return _tell(size=1, seconds=0.0, changed=0)
+            return _tell(size=1, seconds=0.0, changes=0)
         except OSError:
             if time.monotonic() > until:
                 raise
@@ -123,7 +123,7 @@ def inside(what: str, size: int, seconds: float) -> dict[str, float]:
     found = {"first": timed("first load", sync_now)}
     again = []
     for times in (1,) if what == "peak" else (1, 2, 3):
-        _tell(changed=max(1, size // 1000) * times)
+        _tell(changes=times)
         _make_pages(seconds)
         again.append(timed(f"0.1 % changed, the {times}. time", sync_now))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
