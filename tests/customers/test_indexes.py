@@ -32,7 +32,7 @@ def test_they_are_set_aside_for_a_first_load_and_made_again_as_they_were():
     before = there()
     indexes.set_aside(100)
     assert {"customers_trigrams", "list_by_name", "alone_in_pc"} <= before.keys() - there().keys()
-    assert all("UNIQUE" in told or "_like" in name for name, told in there().items())  # what keeps a key a key stays
+    assert all("UNIQUE" in told for told in there().values())  # what keeps a key a key stays
     walk(*load())
     assert there() == before
     assert Customer.objects.search("firm 47").get().tenant_id == tenant(47)
