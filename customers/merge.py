@@ -6,6 +6,7 @@ suggestions for a person to judge.
 
 import gc
 import re
+import sys
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -127,21 +128,28 @@ def put_in_place(
 def _put_many(run: SyncRun, sources: Collection[SourceName], absent: Sequence[int], now: datetime) -> None:
     """So much that all is counted anew in the end."""
     staging.measure(StagedRow)
-    with indexes.many_to_come() if staging.doubles(run, sources) else nullcontext(), _no_looking_for_circles():
+    with indexes.many_to_come() if staging.doubles(run, sources) else nullcontext(), _many_rows():
         _put(run, sources, absent, now, measured=False)
     staging.measure(SourceRow, Customer)  # once more: each is compared with each where there were 500 when it looked
     matches.suggest()
     snapshot.changed()
 
 
+TURN = 0.0003  # seconds that a thread goes on while another one wants to
+
+
 @contextmanager
-def _no_looking_for_circles() -> Iterator[None]:
-    """Of the many rows that are made here none points back, and to look for such takes a twelfth of the time."""
-    looked = gc.isenabled()
+def _many_rows() -> Iterator[None]:
+    """Of the many rows that are made here none points back, and to look for such takes a twelfth of the time. Whoever
+    stores them waits for the database a thousand times, and each time for its turn after whoever tells the next.
+    """
+    looked, turn = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
+    sys.setswitchinterval(TURN)
     try:
         yield
     finally:
+        sys.setswitchinterval(turn)
         if looked:
             gc.enable()
 

@@ -34,10 +34,15 @@ def note(total: int, empty: Mapping[str, int], keys: Collection[str]) -> None:
 
     `total` customers are listed; of these, `empty` have no value in that order.
     """
-    anchors = []
+    anchors: list[ListAnchor] = []
     for key in keys:
         bare = empty.get(key, 0)
         filled = total - bare
+        names = [one for one in anchors if one.sort in ("name", "-name")]
+        if bare and not filled and names:  # nobody has a value: the order is that of the names
+            [blank] = CustomerQuerySet.EMPTY[key].values()
+            anchors += [_renamed(one, one.sort.replace("name", key), blank) for one in names]
+            continue
         anchors += _anchors(key, Customer.objects.listed().filled(key), filled, 0)
         anchors += _anchors(key, Customer.objects.listed().filled(key, empty=True), bare, filled)
     _put(keys, anchors)
@@ -56,6 +61,10 @@ def _anchors(key: str, part: CustomerQuerySet, size: int, start: int) -> list[Li
             if place % every == 0:
                 anchors.append(ListAnchor(sort=sort, place=start + place, values=list(map(_plain, values))))
     return anchors
+
+
+def _renamed(name: ListAnchor, sort: str, blank: Any) -> ListAnchor:
+    return ListAnchor(sort=sort, place=name.place, values=[blank, *name.values])
 
 
 def _put(keys: Collection[str], anchors: Iterable[ListAnchor]) -> None:

@@ -35,7 +35,7 @@ MANY = 2_000
 
 def stored(texts: Iterable[str]) -> str:
     """The search text of a row that is called all this."""
-    return apart(countries.fold("\n".join(texts)))
+    return apart("\n".join(map(countries.fold, texts)))
 
 
 def words(text: str) -> list[str]:

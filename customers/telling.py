@@ -100,6 +100,8 @@ def told(rows: Sequence[AnyRow], custom_domains: Sequence[str] = (), labels: Seq
 
 def _conflicts(partner_center: AnyRow, avepoint: AnyRow) -> list[str]:
     """The fields on which the two differ; what one of them does not tell is no difference."""
+    if partner_center.name == avepoint.name and not (partner_center.country and avepoint.country):
+        return []  # nothing to compare, as of most
     values = {
         "name": [_told_name(row) for row in (partner_center, avepoint)],
         "country": [_told_country(row) for row in (partner_center, avepoint)],

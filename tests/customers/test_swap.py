@@ -78,6 +78,26 @@ def test_a_country_that_was_read_by_id_does_not_make_a_row_different(run):
     assert staged(run, [pc(tenant(1), "One")]) == ([], 1)
 
 
+def test_a_list_that_nobody_is_in_has_no_known_rows():
+    walk([pc(tenant(1), "One")])
+    for minutes in (15, 30):
+        walk([], minutes=minutes)
+    snapshot.changed()
+    assert known_rows() == (set(), set())
+    assert kept().total == 0
+
+
+def test_an_order_in_which_nobody_has_a_value_is_that_of_the_names_whichever_is_noted_first(monkeypatch):
+    monkeypatch.setattr(ListAnchor, "EVERY", 2)
+    walk([pc(tenant(n), f"Firm {n}", f"firm{n}.example") for n in range(1, 8)])
+    for sorts in (places.SORTS, ("gdap", "name"), ("gdap",)):
+        ListAnchor.objects.filter(sort__in=("gdap", "-gdap")).delete()
+        snapshot.changed(sorts=sorts)
+        said, true = known_rows()
+        assert said == true
+        assert len([place for sort, place, *_ in said if sort == "-gdap"]) == 4
+
+
 def indexes():
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
