@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import OperationalError, connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from . import search
 from .models import Customer
@@ -51,8 +52,7 @@ def set_aside(rows: int) -> None:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = '{WAIT}'")
-            cursor.execute(_OURS)
-            if not cursor.fetchone():
+            if not _are_ours(cursor):
                 return
             cursor.execute("LOCK TABLE customers_customer IN ACCESS EXCLUSIVE MODE")
             if Customer.objects.exists():  # another worker was quicker: then these are its indexes
@@ -64,7 +64,12 @@ def set_aside(rows: int) -> None:
         log.info("somebody reads the list, so its indexes stay; the first load takes longer")
 
 
-# Only the owner may, and whoever runs the portal need not be.
+def _are_ours(cursor: CursorWrapper) -> bool:
+    """Whether we may drop and make them: only the owner may, and whoever runs the portal need not be."""
+    cursor.execute(_OURS)
+    return bool(cursor.fetchone())
+
+
 _OURS = """SELECT 1 FROM pg_class
     WHERE oid = to_regclass('customers_customer') AND pg_has_role(relowner, 'USAGE')"""
 
@@ -76,8 +81,9 @@ def mend() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'customers_customer'")
         there = {name for (name,) in cursor.fetchall()}
-    missing = [index for index in Customer._meta.indexes if index.name not in there]  # noqa: SLF001
-    if missing:
+        missing = [index for index in Customer._meta.indexes if index.name not in there]  # noqa: SLF001
+        may = bool(missing) and _are_ours(cursor)
+    if may:
         with connection.schema_editor(atomic=False) as editor:
             for index in missing:
                 editor.add_index(Customer, index)

@@ -81,6 +81,10 @@ def test_whoever_does_not_own_the_table_leaves_them(monkeypatch):
     monkeypatch.setattr(indexes, "_OURS", indexes._OURS.replace("pg_has_role(relowner, 'USAGE')", "false"))
     indexes.set_aside(100)
     assert there() == before
+    with connection.cursor() as cursor:
+        cursor.execute("DROP INDEX list_by_gdap")  # somebody else's decision, and no sync fails for it
+    walk(*load())
+    assert before.keys() - there().keys() == {"list_by_gdap"}
 
 
 def test_a_sync_of_many_rows_into_an_empty_list_sets_them_aside(sandbox, monkeypatch):
