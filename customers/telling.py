@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from . import countries, matches, search, staging
 from .gdap import relationships
-from .models import AnyRow, Customer, Label, SourceName, SourceRow, avepoint_row, domains_of
+from .models import Customer, Label, SourceName, SourceRow, avepoint_row, domains_of
+
+AnyRow = SourceRow | staging.Waiting  # whether it is one of ours already or only staged
 
 
 def retell(customer_ids: Collection[int]) -> None:

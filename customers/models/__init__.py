@@ -15,7 +15,6 @@ from .matches import MatchDecision, MatchSuggestion, Reason
 from .sources import (
     LEASE,
     NOBODY_YET,
-    AnyRow,
     KnownStretch,
     Source,
     SourceRow,
@@ -32,7 +31,6 @@ __all__ = [
     "LEASE",
     "NOBODY_YET",
     "SOON",
-    "AnyRow",
     "Customer",
     "CustomerQuerySet",
     "Favourite",

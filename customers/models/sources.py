@@ -149,34 +149,14 @@ def key_of(source: str, source_id: str) -> str:
     return source_id if source == SourceName.PARTNER_CENTER else f"ap-{source_id}"
 
 
-class AnyRow(Protocol):
-    """A row of a source, whether it is one of ours already or only staged."""
-
+class _Named(Protocol):
     @property
     def source(self) -> str: ...
     @property
     def source_id(self) -> str: ...
-    @property
-    def given_id(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def domain(self) -> str: ...
-    @property
-    def country(self) -> str: ...
-    @property
-    def owner_email(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def missing_since(self) -> datetime | None: ...
-    @property
-    def gone_at(self) -> datetime | None: ...
 
 
-RowT = TypeVar("RowT", bound=AnyRow)
+RowT = TypeVar("RowT", bound=_Named)
 
 
 def avepoint_row(rows: Iterable[RowT], tenant_id: str | None) -> RowT | None:
