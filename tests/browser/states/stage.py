@@ -22,6 +22,7 @@ class Stage:
     sandbox: Cloud
     watch: Watch
     open_page: OpenPage
+    at_home: Callable[[str], Page]
 
 
 def state(made: State) -> State:
@@ -34,7 +35,7 @@ def page_at(path: str, persona: str = "admin", status: int = 200) -> State:
 
     def opened(stage: Stage) -> Page:
         stage.watch.expects(status)
-        page = stage.open_page(persona)
+        page = stage.at_home(persona) if persona else stage.open_page()
         answer = page.goto(path)
         assert answer is not None
         assert answer.status == status, (path, answer.status)
