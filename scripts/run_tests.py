@@ -97,7 +97,7 @@ def on_postgres(told: Told) -> None:
 
     if answers(POSTGRES_URL):
         once = [f"--ignore=tests/{folder}" for folder in WITHOUT_DATABASE]
-        run("PostgreSQL", ["-m", "not browser and not torture", *once], "postgres", told)
+        run("PostgreSQL", ["-m", "not browser and not torture", *once], "postgres", told, waiting=CORES)
         return
     missing = (
         f"No run on PostgreSQL: nothing answers at {POSTGRES_URL}. Install and start it: apt-get install postgresql"
@@ -125,13 +125,13 @@ def total(lines: list[str]) -> str:
     return next((line.split()[-1] for line in lines if line.startswith("TOTAL")), lines[-1])
 
 
-def run(name: str, arguments: list[str], database: str, told: Told) -> None:
-    """One run of pytest. Twice as many processes as processors keep these busy: most tests wait for another process,
-    be it PostgreSQL or a browser.
+def run(name: str, arguments: list[str], database: str, told: Told, waiting: int = 1) -> None:
+    """One run of pytest. So many processes more than processors keep these busy: many tests wait for another
+    process, and on PostgreSQL nearly all do.
     """
     print(f"— {name} —", flush=True)
     own_cache = f"cache_dir=.pytest_cache/{name.replace(', ', '-').replace(' ', '-').lower()}"
-    processes = os.environ.get("TEST_PROCESSES") or str(2 * CORES)
+    processes = os.environ.get("TEST_PROCESSES") or str(CORES + waiting)
     # Whoever is done takes tests from the other: some take a hundred times as long as most.
     status, failures = pytest(["--dist", "worksteal", "-n", processes, "-o", own_cache, *arguments], database)
     if status and 0 < len(failures) <= SECOND_CHANCES:

@@ -5,7 +5,6 @@ Django's database guard would mind it in the tests of others.
 """
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -16,17 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import (
-    Browser,
-    BrowserContext,
-    ConsoleMessage,
-    Locator,
-    Page,
-    Request,
-    WebError,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
 from partnerportal.sandbox import seed
 from partnerportal.sandbox.server import RunningSandbox
@@ -58,18 +47,10 @@ expect.set_options(timeout=PATIENCE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder needs a browser. Of the processes of xdist the first begins with half of it and the one
-    in the middle with the other half: else all would take from the first in the end, each with a portal of its own.
-    """
-    here: list[pytest.Item] = []
-    others: list[pytest.Item] = []
+    """Everything in this folder needs a browser."""
     for item in items:
-        (here if Path(__file__).parent in item.path.parents else others).append(item)
-    for item in here:
-        item.add_marker("browser")
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        half, middle = len(here) // 2, len(items) // 2
-        items[:] = [*here[:half], *others[: middle - half], *here[half:], *others[middle - half :]]
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("browser")
 
 
 # --- The portal and the browser, once -----------------------------------------------------------------------
@@ -149,24 +130,17 @@ class Watch:
     def answered(self, request: Request) -> None:
         self.under_way.discard(request)
 
-    def broke(self, error: WebError) -> None:
-        self.complaints.append(f"uncaught: {error.error}")
-
-    @contextlib.contextmanager
-    def on(self, context: BrowserContext) -> Iterator[None]:
-        """Listen while the block runs."""
-        heard: dict[Any, Any] = {
-            "console": self.heard,
-            "weberror": self.broke,
-            "request": self.asked,
-            "requestfinished": self.answered,
-            "requestfailed": self.answered,
-        }
-        for event, listener in heard.items():
-            context.on(event, listener)
-        yield
-        for event, listener in heard.items():
-            context.remove_listener(event, listener)
+    def on(self, context: BrowserContext) -> None:
+        # Chromium reports violations on the console too; this one says which element did it.
+        context.add_init_script(
+            "document.addEventListener('securitypolicyviolation', (event) => console.error("
+            "`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`))"
+        )
+        context.on("console", self.heard)
+        context.on("weberror", lambda error: self.complaints.append(f"uncaught: {error.error}"))
+        context.on("request", self.asked)
+        context.on("requestfinished", self.answered)
+        context.on("requestfailed", self.answered)
 
     def let_finish(self, page: Page) -> None:
         """What is still being asked would meet the next test's database."""
@@ -218,77 +192,29 @@ def nothing_left_behind(portal: Portal) -> None:
 OpenPage = Callable[..., Page]
 
 
-def new_page(chromium: Browser, at: Portal, persona: str = "", **options: Any) -> Page:
-    """A fresh browser of somebody who signed in; without a name, of nobody."""
-    options = {"viewport": DESK, "locale": "en-GB", "reduced_motion": "reduce", **options}
-    context = chromium.new_context(base_url=at.url, **options)
-    context.set_default_timeout(PATIENCE)
-    # Chromium reports violations on the console too; this one says which element did it.
-    context.add_init_script(
-        "document.addEventListener('securitypolicyviolation', (event) => console.error("
-        "`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`))"
-    )
-    if persona:
-        context.add_cookies(signed_in_cookies(at.url, persona))  # type: ignore[arg-type]
-    return context.new_page()
-
-
 @pytest.fixture
 def open_page(portal: Portal, sandbox: Cloud, chromium: Browser, watch: Watch) -> Iterator[OpenPage]:
-    """`open_page("admin", "/customers/")`: a fresh browser, as `new_page` makes it, perhaps at a page already."""
-    pages: list[Page] = []
-    with contextlib.ExitStack() as watched:
+    """`open_page("admin", "/customers/")`: a fresh browser of somebody who signed in; without a name, of nobody."""
+    contexts: list[BrowserContext] = []
 
-        def opened(persona: str = "", path: str = "", at: Portal = portal, **options: Any) -> Page:
-            page = new_page(chromium, at, persona, **options)
-            pages.append(page)
-            watched.enter_context(watch.on(page.context))
-            if path:
-                page.goto(path)
-            return page
+    def opened(persona: str = "", path: str = "", at: Portal = portal, **options: Any) -> Page:
+        options = {"viewport": DESK, "locale": "en-GB", "reduced_motion": "reduce", **options}
+        context = chromium.new_context(base_url=at.url, **options)
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        watch.on(context)
+        if persona:
+            context.add_cookies(signed_in_cookies(at.url, persona))  # type: ignore[arg-type]
+        page = context.new_page()
+        if path:
+            page.goto(path)
+        return page
 
-        yield opened
-        for page in pages:
-            if page.context.pages:
-                watch.let_finish(page.context.pages[0])
-            page.context.close()
-
-
-@pytest.fixture(scope="package")
-def homes() -> dict[str, Page]:
-    """The browsers that stay open: see `at_home`."""
-    return {}
-
-
-@pytest.fixture
-def at_home(
-    portal: Portal, sandbox: Cloud, chromium: Browser, watch: Watch, homes: dict[str, Page]
-) -> Iterator[Callable[[str], Page]]:
-    """`at_home("admin")`: a browser that stays open from test to test, for those that only look at an address: a new
-    one starts two processes, and compiles every script anew.
-    """
-    pages: list[Page] = []
-    with contextlib.ExitStack() as watched:
-
-        def opened(persona: str) -> Page:
-            page = homes.get(persona)
-            if page is None or not is_signed_in(page):
-                page = homes[persona] = new_page(chromium, portal, persona)
-            pages.append(page)
-            watched.enter_context(watch.on(page.context))
-            page.set_viewport_size(DESK)  # type: ignore[arg-type]
-            return page
-
-        yield opened
-        for page in pages:
-            watch.let_finish(page)
-            page.goto("/livez")  # which asks for nothing by itself in the tests of others
-
-
-def is_signed_in(page: Page) -> bool:
-    """Whether the portal still knows this browser: the tests of others end sessions."""
-    answer = page.request.get("/shortcuts/", max_redirects=0)
-    return answer.status == 200
+    yield opened
+    for context in contexts:
+        if context.pages:
+            watch.let_finish(context.pages[0])
+        context.close()
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ class Stage:
     sandbox: Cloud
     watch: Watch
     open_page: OpenPage
-    at_home: Callable[[str], Page]
 
 
 def state(made: State) -> State:
@@ -35,7 +34,7 @@ def page_at(path: str, persona: str = "admin", status: int = 200) -> State:
 
     def opened(stage: Stage) -> Page:
         stage.watch.expects(status)
-        page = stage.at_home(persona) if persona else stage.open_page()
+        page = stage.open_page(persona)
         answer = page.goto(path)
         assert answer is not None
         assert answer.status == status, (path, answer.status)
