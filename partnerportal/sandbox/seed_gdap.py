@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from .directory import Assignment, Customer, Relationship
@@ -27,6 +28,7 @@ CEILING = (USER_ADMIN, WRITERS, READERS, GLOBAL_READER, LICENSES, ROLE["Privileg
 _NAMESPACE = b"partner desk seed"
 
 
+@lru_cache(maxsize=1024)  # those of the demo, which the tests plant anew thousands of times
 def stable_id(*parts: str) -> str:
     """The same id for the same words; `uuid5` would take most of the start of 20,000 customers."""
     digest = hashlib.blake2b(" ".join(parts).encode(), digest_size=16, key=_NAMESPACE).hexdigest()
