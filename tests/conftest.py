@@ -19,15 +19,13 @@ from _pytest import runner
 from django.apps import apps
 from django.conf import settings
 from django.core.cache import cache
-from django.core.management.color import no_style
-from django.db import connection, transaction
+from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
-from django.db.models import Model
 from django.http import HttpResponse
 from django.test import Client
 
 from customers import sync
-from customers.models import Customer, ListAnchor, MatchSuggestion, Snapshot, Source, SourceRow, SyncRun
+from customers.models import Source
 from partnerportal import clock, identity
 from partnerportal.models import AuditHead, Operator
 from partnerportal.sandbox import seed, state
@@ -35,6 +33,7 @@ from partnerportal.sandbox.directory import Persona
 from partnerportal.sandbox.server import RunningSandbox, running_sandbox
 from partnerportal.sessions import GRANT
 from partnerportal.upstream import avepoint, tokens
+from tests.kept_rows import FIRST_SYNC, FirstSync, Kept
 from tests.requirements_plugin import pytest_collection_modifyitems, pytest_runtest_setup
 
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_setup"]  # hooks: they judge the markers of every test
@@ -61,7 +60,7 @@ def nothing_remembered() -> Iterator[None]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
     """As pytest does it, with the customers of the first sync in place and room on the stack."""
-    _first_sync.make_ready(item)
+    FIRST_SYNC.make_ready(item)
     return with_room(item, nextitem)
 
 
@@ -106,7 +105,7 @@ def the_trail_comes_last() -> Iterator[None]:
 
     def watch(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         word, is_trail = sql.lstrip()[:6].upper(), "partnerportal_audit" in sql[:200]
-        of_the_test = context["connection"].savepoint_ids[bool(_first_sync.below) :]
+        of_the_test = context["connection"].savepoint_ids[bool(FIRST_SYNC.below) :]
         open_now = [name for name in of_the_test if name]
         held[:] = [name for name in held if name in open_now]
         if word in ("INSERT", "UPDATE", "DELETE") and not is_trail:
@@ -187,103 +186,12 @@ def move_clock(sandbox: Cloud) -> Callable[[float], None]:
     return move
 
 
-SYNCED = (
-    Source,
-    Customer,
-    SourceRow,
-    MatchSuggestion,
-    SyncRun,
-    Snapshot,
-    ListAnchor,
-)  # in the order in which they may be inserted
-
-
-@dataclass
-class Kept:
-    """The rows of a table, to be put back without the ORM, which takes no time."""
-
-    table: str
-    columns: str
-    rows: list[Any]
-
-    @classmethod
-    def of(cls, cursor: Any, model: type[Model]) -> "Kept":
-        """All rows that are there."""
-        table = model._meta.db_table
-        cursor.execute(f"SELECT * FROM {table} ORDER BY {model._meta.pk.column}")
-        columns = ", ".join(connection.ops.quote_name(column[0]) for column in cursor.description)
-        return cls(table, columns, cursor.fetchall())
-
-    def put_back(self, cursor: Any) -> None:
-        if connection.vendor == "postgresql":
-            with cursor.copy(f"COPY {self.table} ({self.columns}) FROM STDIN") as copy:
-                for row in self.rows:
-                    copy.write_row(row)
-            return
-        values = ", ".join(["%s"] * (self.columns.count(",") + 1))
-        cursor.executemany(f"INSERT INTO {self.table} ({self.columns}) VALUES ({values})", self.rows)
-
-
-class FirstSync:
-    """What the first sync of a process has left. It lies in the database from one test to the next, below the
-    transaction of each, which is rolled back without touching it: putting the rows in takes as long as many a test.
-    """
-
-    def __init__(self) -> None:
-        self.rows: list[Kept] = []
-        self.below: transaction.Atomic | None = None  # the transaction that they lie in
-        self.may: Any = None  # pytest-django's, for between two tests nobody may use the database
-
-    def happened(self) -> None:
-        run = sync.sync_now()
-        assert run.state == run.State.DONE
-        with connection.cursor() as cursor:
-            self.rows = [Kept.of(cursor, model) for model in SYNCED]
-
-    def put_back(self) -> None:
-        with connection.cursor() as cursor:
-            for kept in self.rows:
-                kept.put_back(cursor)
-            for statement in connection.ops.sequence_reset_sql(no_style(), list(SYNCED)):
-                cursor.execute(statement)
-
-    def make_ready(self, item: pytest.Item) -> None:
-        """Before a test: the rows lie there if it wants them, and not if it does not or commits what it does."""
-        if not self.rows:
-            return
-        names = item.fixturenames  # type: ignore[attr-defined]
-        marker = item.get_closest_marker("django_db")
-        commits = "transactional_db" in names or bool(marker and marker.kwargs.get("transaction"))
-        wanted = "snapshot" in names and not commits
-        if not wanted or connection.needs_rollback or connection.connection is None:
-            self.take_away()
-        if wanted and not self.below:
-            self.lay_down()
-
-    def lay_down(self) -> None:
-        with self.may.unblock():
-            self.below = transaction.atomic()
-            self.below.__enter__()
-            self.put_back()
-            connection.check_constraints()  # what PostgreSQL has checked here, it need not check for each test
-
-    def take_away(self) -> None:
-        if self.below:
-            with self.may.unblock():
-                transaction.set_rollback(True)
-                self.below.__exit__(None, None, None)
-            self.below = None
-
-
-_first_sync = FirstSync()
-
-
 @pytest.fixture(scope="session")
 def first_sync(django_db_setup: None, django_db_blocker: Any) -> Iterator[FirstSync]:
     """What the first sync has left, out of the database again before that is removed."""
-    _first_sync.may = django_db_blocker
-    yield _first_sync
-    _first_sync.take_away()
+    FIRST_SYNC.may = django_db_blocker
+    yield FIRST_SYNC
+    FIRST_SYNC.take_away()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from customers.models import Customer, SourceRow
-from tests.conftest import SYNCED, FirstSync
+from tests.kept_rows import SYNCED, FirstSync
 
 
 @pytest.mark.usefixtures("snapshot")

@@ -28,7 +28,7 @@ CEILING = (USER_ADMIN, WRITERS, READERS, GLOBAL_READER, LICENSES, ROLE["Privileg
 _NAMESPACE = b"partner desk seed"
 
 
-@lru_cache(maxsize=1024)  # those of the demo, which the tests plant anew thousands of times
+@lru_cache(maxsize=1024)  # all of the demo, which is planted anew at each reset
 def stable_id(*parts: str) -> str:
     """The same id for the same words; `uuid5` would take most of the start of 20,000 customers."""
     digest = hashlib.blake2b(" ".join(parts).encode(), digest_size=16, key=_NAMESPACE).hexdigest()

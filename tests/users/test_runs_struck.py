@@ -19,7 +19,7 @@ from django.urls import reverse
 
 from partnerportal.models import AuditEvent, AuditHead, TokenCache
 from partnerportal.sandbox import seed
-from tests.conftest import Kept
+from tests.kept_rows import Kept
 from tests.pages import Page
 from tests.requirements_plugin import POSTGRES_URL
 from tests.users.conftest import users_url
